@@ -1,0 +1,2 @@
+//! The words of an over-the-air update.
+#![cfg_attr(not(feature = "std"), no_std)]

@@ -1,0 +1,1 @@
+//! The fleet's half of an over-the-air update: packages, campaigns, delivery and reports.

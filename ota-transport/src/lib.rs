@@ -1,0 +1,1 @@
+//! How updates travel: memory links, MQTT clients and brokers, and wrappers that inject faults.
