@@ -1,2 +1,27 @@
-//! The words of an over-the-air update.
+//! The words of an over-the-air update: what a device and a server say to each other, and what they both trust.
+//!
+//! `ota-core` knows nobody. It needs neither std nor an allocator, does no I/O, reads no clock and draws no random
+//! numbers; time, nonces and keys are arguments.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::as_conversions
+    )
+)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+pub mod cbor;
+mod hex;
+pub mod limits;
+pub mod number;
+pub mod text;
+pub mod time;
