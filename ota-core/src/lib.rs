@@ -20,8 +20,14 @@
 extern crate alloc;
 
 pub mod cbor;
+pub mod crypto;
+pub mod device;
 mod hex;
+pub mod integrity;
 pub mod limits;
+pub mod list;
 pub mod number;
 pub mod text;
 pub mod time;
+pub mod trust;
+pub mod wire;

@@ -77,6 +77,11 @@ pub const UNIT_BYTES_MAX: u32 = 1024 * 1024;
 /// Largest block map, in bytes: 1 TiB in the largest units, or 4 GiB in units of 4 KiB.
 pub const BLOCK_MAP_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// Longest record of a device's log, in bytes.
+pub const RECORD_BYTES_MAX: usize = 1024;
+/// Records of a device's log that are always kept, newest first.
+pub const RECORDS_KEPT_MIN: u32 = 4;
+
 /// Longest time for which a server's unsigned hint can delay a device, in milliseconds: 7 days.
 pub const HINT_DELAY_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Longest life of a grant, in milliseconds: one hour.

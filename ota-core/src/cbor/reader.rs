@@ -251,6 +251,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes `length` bytes as they are; used for items that were checked a moment ago.
+    pub(crate) fn raw(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        self.take(length, self.position)
+    }
+
     /// Skips one item whatever it is, but reads it as strictly as any other, and returns its bytes.
     ///
     /// # Errors

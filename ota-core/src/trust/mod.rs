@@ -1,0 +1,44 @@
+//! Signed metadata: who may make a device install something.
+//!
+//! Roles and what they sign: `root` says whose keys count, `release` says what belongs together, `assignment` says
+//! who gets it now. The types here are what the bodies mean; they can be decoded by anybody, and mean nothing
+//! until a check has turned them into a receipt.
+
+mod assignment;
+mod release;
+mod root;
+mod state;
+
+pub use assignment::{Action, Assignment};
+pub use release::{BlockMapRef, File, Release, ReleaseKind, Requirement};
+pub use root::{Key, RoleKeys, Root};
+pub use state::{Generations, TrustedState};
+
+/// Who signs what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Offline, threshold: keys, thresholds and generations of every role.
+    Root,
+    /// Offline or in hardware, threshold: whole packages.
+    Release,
+    /// Online: who gets which release now.
+    Assignment,
+    /// As the product wishes: single files, for integrity strings of the signature kind.
+    File,
+}
+
+impl Role {
+    /// All roles, in the order in which a root lists them.
+    pub const ALL: [Self; 4] = [Self::Root, Self::Release, Self::Assignment, Self::File];
+
+    /// Its name in what signatures cover.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Release => "release",
+            Self::Assignment => "assignment",
+            Self::File => "file",
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The body of a release: a signed version of a package.
+
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::integrity::IntegrityString;
+use crate::limits::{BLOCK_MAP_BYTES_MAX, INTEGRITY_STRINGS_MAX, UNIT_BYTES_MAX, UNIT_BYTES_MIN, URLS_MAX};
+use crate::list::{Item, List};
+use crate::number::{ByteLength, PackageVersion, SecurityEpoch, Sha256Digest};
+use crate::text::{FileName, HardwareRevision, InstallTarget, PackageName, ProductId, Revision, Url};
+use crate::time::Timestamp;
+
+/// What a release says. The release is the unit of trust: its files belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release<'a> {
+    /// The product it is for.
+    pub product: ProductId<'a>,
+    /// The hardware revisions it runs on; at least one, each once, in rising order.
+    pub hardware: List<'a, HardwareRevision<'a>>,
+    /// The package that it is a version of.
+    pub package: PackageName<'a>,
+    /// Its version, for planning.
+    pub version: PackageVersion,
+    /// Its security epoch, the floor against rollback.
+    pub epoch: SecurityEpoch,
+    /// What must be installed before it: stepping stones.
+    pub requirements: List<'a, Requirement<'a>>,
+    /// Its files in the order in which they are fetched; names are unique.
+    pub files: List<'a, File<'a>>,
+    /// When it may no longer be installed.
+    pub expires: Timestamp,
+    /// Security or feature.
+    pub kind: ReleaseKind,
+    /// Where people read what changed.
+    pub notes: Option<Url<'a>>,
+    /// The digest of its software bill of materials.
+    pub sbom: Option<Sha256Digest>,
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File<'a> {
+    /// Its name inside the package.
+    pub name: FileName<'a>,
+    /// Its own revision.
+    pub revision: Revision<'a>,
+    /// Its length.
+    pub size: ByteLength,
+    /// Where on the device it goes.
+    pub target: InstallTarget<'a>,
+    /// How it is checked; at least one, at most one per algorithm, in the order of [`Algorithm`](crate::integrity::Algorithm).
+    pub integrity: List<'a, IntegrityString>,
+    /// Digests of its units, if it has them.
+    pub block_map: Option<BlockMapRef>,
+    /// Where else it can be fetched.
+    pub urls: List<'a, Url<'a>>,
+}
+
+/// Names the block map of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlockMapRef {
+    /// Length of a unit of the file, in bytes.
+    pub unit: u32,
+    /// Length of the encoded map.
+    pub size: ByteLength,
+    /// SHA-256 of the encoded map.
+    pub digest: Sha256Digest,
+}
+
+/// Why the release exists; security releases can overtake others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum ReleaseKind {
+    /// New or changed behaviour.
+    #[default]
+    Feature,
+    /// Closes a hole.
+    Security,
+}
+
+/// What must be true of a device before the release can be installed on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement<'a> {
+    /// This file is installed in one of these revisions.
+    FileRevision {
+        /// The file.
+        file: FileName<'a>,
+        /// The revision it must have; several requirements on one file are alternatives.
+        revision: Revision<'a>,
+    },
+    /// The device's security epoch is at least this.
+    EpochAtLeast(SecurityEpoch),
+}
+
+/// Keys of a file's map.
+mod file_key {
+    pub(super) const NAME: u64 = 0;
+    pub(super) const REVISION: u64 = 1;
+    pub(super) const SIZE: u64 = 2;
+    pub(super) const TARGET: u64 = 3;
+    pub(super) const INTEGRITY: u64 = 4;
+    pub(super) const BLOCK_MAP: u64 = 5;
+    pub(super) const URLS: u64 = 6;
+}
+
+impl<'a> Item<'a> for File<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let start = reader.position();
+        let mut entries = reader.map()?;
+        let (mut name, mut revision, mut size, mut target, mut integrity) = (None, None, None, None, None);
+        let mut block_map = None;
+        let mut urls = List::empty();
+        while let Some(key) = entries.next_key(reader)? {
+            match key {
+                file_key::NAME => name = Some(FileName::decode(reader)?),
+                file_key::REVISION => revision = Some(Revision::decode(reader)?),
+                file_key::SIZE => size = Some(ByteLength(reader.u64()?)),
+                file_key::TARGET => target = Some(InstallTarget::decode(reader)?),
+                file_key::INTEGRITY => integrity = Some(decode_integrity(reader)?),
+                file_key::BLOCK_MAP => block_map = Some(BlockMapRef::decode(reader)?),
+                file_key::URLS => urls = decode_urls(reader)?,
+                other => entries.skip_optional(other, reader)?,
+            }
+        }
+        match (name, revision, size, target, integrity) {
+            (Some(name), Some(revision), Some(size), Some(target), Some(integrity)) => {
+                Ok(Self { name, revision, size, target, integrity, block_map, urls })
+            }
+            _ => Err(DecodeErrorKind::MissingKey.at(start)),
+        }
+    }
+
+    fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        let optional =
+            usize::from(self.block_map.is_some()).saturating_add(usize::from(!self.urls.is_empty()));
+        writer.map(optional.saturating_add(5))?;
+        writer.u64(file_key::NAME)?;
+        self.name.encode(writer)?;
+        writer.u64(file_key::REVISION)?;
+        self.revision.encode(writer)?;
+        writer.u64(file_key::SIZE)?;
+        writer.u64(self.size.0)?;
+        writer.u64(file_key::TARGET)?;
+        self.target.encode(writer)?;
+        writer.u64(file_key::INTEGRITY)?;
+        self.integrity.encode(writer)?;
+        if let Some(block_map) = &self.block_map {
+            writer.u64(file_key::BLOCK_MAP)?;
+            block_map.encode(writer)?;
+        }
+        if !self.urls.is_empty() {
+            writer.u64(file_key::URLS)?;
+            self.urls.encode(writer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the integrity strings of a file: at least one, in rising order, so that none of an algorithm comes twice.
+fn decode_integrity<'a>(reader: &mut Reader<'a>) -> Result<List<'a, IntegrityString>, DecodeError> {
+    let offset = reader.position();
+    let strings = List::<IntegrityString>::decode(reader, INTEGRITY_STRINGS_MAX)?;
+    let mut last = None;
+    for string in strings {
+        if last.is_some_and(|last| last >= string.algorithm()) {
+            return Err(DecodeErrorKind::UnsortedKeys.at(offset));
+        }
+        last = Some(string.algorithm());
+    }
+    // A file without an integrity string would be a file without a check.
+    if last.is_none() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(strings) }
+}
+
+/// Reads the URLs of a file; an empty list is written by leaving the key away.
+fn decode_urls<'a>(reader: &mut Reader<'a>) -> Result<List<'a, Url<'a>>, DecodeError> {
+    let offset = reader.position();
+    let urls = List::<Url<'_>>::decode(reader, URLS_MAX)?;
+    if urls.is_empty() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(urls) }
+}
+
+impl BlockMapRef {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        reader.tuple(3)?;
+        let offset = reader.position();
+        let unit = reader.u32()?;
+        let size = ByteLength(reader.u64()?);
+        if !(UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&unit) || size.0 > BLOCK_MAP_BYTES_MAX {
+            return Err(DecodeErrorKind::OutOfRange.at(offset));
+        }
+        Ok(Self { unit, size, digest: Sha256Digest(reader.byte_array()?) })
+    }
+
+    fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        writer.array(3)?;
+        writer.u64(u64::from(self.unit))?;
+        writer.u64(self.size.0)?;
+        writer.bytes(&self.digest.0)
+    }
+}
+
+const REQUIRE_FILE_REVISION: u64 = 0;
+const REQUIRE_EPOCH: u64 = 1;
+
+impl<'a> Item<'a> for Requirement<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let offset = reader.position();
+        let count = reader.array(3)?;
+        match (reader.u64()?, count) {
+            (REQUIRE_FILE_REVISION, 3) => Ok(Self::FileRevision {
+                file: FileName::decode(reader)?,
+                revision: Revision::decode(reader)?,
+            }),
+            (REQUIRE_EPOCH, 2) => Ok(Self::EpochAtLeast(SecurityEpoch(reader.u32()?))),
+            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+        }
+    }
+
+    fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        match self {
+            Self::FileRevision { file, revision } => {
+                writer.array(3)?;
+                writer.u64(REQUIRE_FILE_REVISION)?;
+                file.encode(writer)?;
+                revision.encode(writer)
+            }
+            Self::EpochAtLeast(epoch) => {
+                writer.array(2)?;
+                writer.u64(REQUIRE_EPOCH)?;
+                writer.u64(u64::from(epoch.0))
+            }
+        }
+    }
+}
