@@ -1,0 +1,129 @@
+//! The table at the end, the way to repeat what failed, and the closing line that other programs read.
+
+use core::time::Duration;
+
+use super::Verdict;
+use super::counts::Counts;
+use crate::Outcome;
+use crate::run::spoken;
+
+/// A step that is over.
+pub(crate) struct Row {
+    name: &'static str,
+    counts: Counts,
+    state: State,
+    why: String,
+    pub(crate) elapsed: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+impl Row {
+    /// Judges a verdict; only here does it matter whether this is a CI machine.
+    pub(crate) fn new(name: &'static str, verdict: Verdict, elapsed: Duration, in_ci: bool) -> Self {
+        let (state, mut counts, why) = match verdict {
+            Verdict::Passed(counts) => (State::Passed, counts, String::new()),
+            Verdict::Failed(counts, why) => (State::Failed, counts, why),
+            Verdict::Skipped(why) if in_ci => {
+                (State::Failed, Counts::default(), format!("could not run, and CI=true: {why}"))
+            }
+            Verdict::Skipped(why) => (State::Skipped, Counts::default(), format!("COULD NOT RUN: {why}")),
+            Verdict::Excused(why) => (State::Skipped, Counts::default(), why),
+        };
+        // A program that does not even compile counts no failed test, yet it failed.
+        match state {
+            State::Failed => counts.failed = counts.failed.max(1),
+            State::Skipped => counts.skipped += 1,
+            State::Passed => {}
+        }
+        Self { name, counts, state, why, elapsed }
+    }
+
+    /// The state as a word.
+    pub(crate) fn word(&self) -> &'static str {
+        match self.state {
+            State::Passed => "passed",
+            State::Failed => "FAILED",
+            State::Skipped => "SKIPPED",
+        }
+    }
+}
+
+/// Prints all of it and says how it ended.
+pub(crate) fn print(rows: &[Row], elapsed: Duration) -> Outcome {
+    println!("\n{}", text(rows, elapsed));
+    let failed = rows.iter().filter(|row| row.state == State::Failed).count();
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(format!("{failed} of {} steps failed", rows.len()))
+}
+
+fn text(rows: &[Row], elapsed: Duration) -> String {
+    let mut text = format!("{:<11}{:<9}{:>7}{:>7}{:>8}  time\n", "step", "", "passed", "failed", "skipped");
+    let mut sum = Counts::default();
+    for row in rows {
+        let Counts { passed, failed, skipped } = row.counts;
+        let time = spoken(row.elapsed);
+        text.push_str(&format!(
+            "{:<11}{:<9}{passed:>7}{failed:>7}{skipped:>8}  {time}\n",
+            row.name,
+            row.word()
+        ));
+        sum += row.counts;
+    }
+    text.push_str(&format!("{} steps in {}\n", rows.len(), spoken(elapsed)));
+    for row in rows.iter().filter(|row| row.state == State::Skipped) {
+        text.push_str(&format!("\nSKIPPED {}: {}\n", row.name, row.why));
+    }
+    for row in rows.iter().filter(|row| row.state == State::Failed) {
+        text.push_str(&format!("\nFAILED {}: {}\n", row.name, row.why.trim_end()));
+        text.push_str(&format!("  again, alone: cargo xtask test {}\n", row.name));
+    }
+    text.push_str(&format!("\n{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIME: Duration = Duration::from_secs(2);
+
+    fn rows(in_ci: bool) -> Vec<Row> {
+        let tests = Verdict::Passed(Counts { passed: 40, failed: 0, skipped: 0 });
+        vec![
+            Row::new("tests", tests, TIME, in_ci),
+            Row::new("clippy", Verdict::Failed(Counts::default(), "3 warnings".into()), TIME, in_ci),
+            Row::new("postgres", Verdict::Skipped("no server".into()), TIME, in_ci),
+            Row::new("corpora", Verdict::Excused("nothing there yet".into()), TIME, in_ci),
+        ]
+    }
+
+    #[test]
+    fn the_last_line_counts_tests_and_checks() {
+        assert_eq!(text(&rows(false), TIME).lines().last(), Some("40 passed, 1 failed, 2 skipped"));
+    }
+
+    #[test]
+    fn a_suite_that_cannot_run_is_a_failure_on_a_ci_machine() {
+        assert_eq!(text(&rows(true), TIME).lines().last(), Some("40 passed, 2 failed, 1 skipped"));
+        assert!(print(&rows(true)[2..3], TIME).is_err());
+        assert!(print(&rows(false)[2..3], TIME).is_ok());
+    }
+
+    #[test]
+    fn what_is_excused_is_never_a_failure() {
+        assert!(print(&rows(true)[3..], TIME).is_ok());
+    }
+
+    #[test]
+    fn every_failure_says_how_to_repeat_it_alone() {
+        assert!(text(&rows(false), TIME).contains("again, alone: cargo xtask test clippy"));
+    }
+}
