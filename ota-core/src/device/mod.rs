@@ -8,4 +8,4 @@ mod boot;
 mod storage;
 
 pub use boot::{BootControl, BootFault};
-pub use storage::{Area, DeviceStorage, Log, Slot, StorageFault, StorageFaultKind};
+pub use storage::{Area, DeviceStorage, Granularity, Log, Slot, StorageFault, StorageFaultKind};

@@ -18,6 +18,9 @@ pub enum Area<'a> {
     Root(Slot),
     /// The envelope of the root that is being fetched.
     RootEnvelope,
+    /// The list of files that belong together. The set that the device can fall back to lies in one slot, a new
+    /// one is written to the other; a record names the slot and the digest of its bytes.
+    SetBody(Slot),
 }
 
 /// Which of two places.
@@ -64,18 +67,23 @@ pub trait DeviceStorage {
     /// to the medium.
     fn capacity(&self, area: Area<'_>) -> Option<ByteLength>;
 
-    /// Makes an area ready for `size` new bytes; what was in it is gone, also if this fails.
+    /// Makes an area ready for bytes up to `size`: its first `keep` bytes stay as they are, what was behind them is
+    /// gone, also if this fails. `keep` is at most `size` and a multiple of [`Granularity::erase`].
     ///
-    /// A power cut leaves an area that may read as anything; the engine prepares it again.
+    /// A backend may put off the erasing until a write needs the room, so that no single call blocks for long. That
+    /// an area is prepared is remembered only until the device restarts: the engine then prepares it again and
+    /// keeps what its journal vouches for. A power cut leaves the bytes behind `keep` as anything.
     ///
     /// # Errors
     /// [`StorageFaultKind::Full`] if `size` is over the capacity, before anything is erased;
-    /// [`StorageFaultKind::NoSuchArea`]; [`StorageFaultKind::Medium`].
-    fn prepare(&mut self, area: Area<'_>, size: ByteLength) -> Result<(), StorageFault>;
+    /// [`StorageFaultKind::OutOfBounds`] for a `keep` that breaks its rule; [`StorageFaultKind::NoSuchArea`];
+    /// [`StorageFaultKind::Medium`].
+    fn prepare(&mut self, area: Area<'_>, size: ByteLength, keep: ByteLength) -> Result<(), StorageFault>;
 
-    /// Writes bytes into a prepared area, each byte at most once after [`prepare`](Self::prepare).
+    /// Writes bytes into a prepared area behind what was kept, each byte at most once after
+    /// [`prepare`](Self::prepare).
     ///
-    /// The engine writes in pieces that begin at multiples of [`write_granularity`](Self::write_granularity)
+    /// The engine writes in pieces that begin at multiples of [`Granularity::write`]
     /// and are a multiple of it long, but for the last piece of an area; in any order. They are durable when this
     /// returns. A power cut leaves the bytes of this piece, and no others, as anything; the next read may even
     /// give different bytes each time.
@@ -111,10 +119,24 @@ pub trait DeviceStorage {
     fn record(&mut self, log: Log, newest_first: u32, into: &mut [u8])
     -> Result<Option<usize>, StorageFault>;
 
-    /// The length of which pieces of [`write`](Self::write) are multiples, in bytes: a power of two, 1 where it does not matter.
-    fn write_granularity(&self) -> u32 {
-        1
+    /// Where pieces may begin and end. Costs no access to the medium and never changes.
+    fn granularity(&self) -> Granularity {
+        Granularity::BYTES
     }
+}
+
+/// Where pieces may begin and end, in bytes; both are powers of two, and `write` divides `erase`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Granularity {
+    /// What [`DeviceStorage::write`] writes begins at and is a multiple of this; 1 where it does not matter.
+    pub write: u32,
+    /// What [`DeviceStorage::prepare`] keeps is a multiple of this; 1 where it does not matter.
+    pub erase: u32,
+}
+
+impl Granularity {
+    /// A medium that can change every byte by itself, such as a file.
+    pub const BYTES: Self = Self { write: 1, erase: 1 };
 }
 
 /// A fault of the storage.
