@@ -22,10 +22,14 @@ extern crate alloc;
 pub mod cbor;
 pub mod crypto;
 pub mod device;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 mod hex;
 pub mod integrity;
 pub mod limits;
 pub mod list;
+#[cfg(feature = "fleet")]
+mod minicbor_impls;
 pub mod number;
 pub mod text;
 pub mod time;

@@ -1,0 +1,85 @@
+//! The message link: batches of messages from and to devices, whoever carries them.
+
+use alloc::vec::Vec;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::BoxError;
+use crate::text::DeviceIdBuf;
+
+/// Which protocol a message is in. A link tells it from the topic or the address; nothing else depends on those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// Our own protocol.
+    Native = 1,
+    /// The original system's Secure File Transfer.
+    Sft = 2,
+}
+
+/// What a link has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// A device said something. The device is the identity that TLS or the broker authenticated.
+    Message {
+        /// In which protocol.
+        dialect: Dialect,
+        /// Who.
+        device: DeviceIdBuf,
+        /// What.
+        payload: Bytes,
+    },
+    /// A device connected. Links that cannot know this never say it.
+    Connected(DeviceIdBuf),
+    /// A device is gone. Links that cannot know this never say it.
+    Disconnected(DeviceIdBuf),
+}
+
+/// A message to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbound {
+    /// In which protocol.
+    pub dialect: Dialect,
+    /// To whom.
+    pub device: DeviceIdBuf,
+    /// What.
+    pub payload: Bytes,
+}
+
+/// The link failed; it goes on by itself if it can, and events may have been lost.
+#[derive(Debug, thiserror::Error)]
+#[error("the link failed")]
+pub struct LinkError {
+    /// Why.
+    #[source]
+    pub source: BoxError,
+}
+
+/// Carries messages in batches. Loss, duplication and reordering are normal; forging is not possible.
+#[async_trait]
+pub trait MessageLink: Send + Sync + 'static {
+    /// Waits for at least one event and returns those that are there, at most `limit`; none when the link is closed.
+    ///
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`LinkError`]; ask again.
+    async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError>;
+
+    /// Sends messages, in order per device, and waits while there is no room for them.
+    ///
+    /// Returning says nothing about arrival. A message to a device that is not there is dropped.
+    ///
+    /// # Errors
+    /// [`LinkError`]; some of them may have been sent.
+    async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError>;
+
+    /// Closes the connection of a device, if the link can; says whether it could.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError>;
+}

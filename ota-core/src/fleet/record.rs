@@ -1,0 +1,82 @@
+//! A record of any table: how it is stored, and where it is found.
+
+use alloc::vec::Vec;
+
+use super::records::{BlobRecord, Device, GrantKey, Interned, Product, RootRecord, Setting};
+use super::{IndexEntry, Key, Table};
+
+/// The bytes of a record are not what this version wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("a stored record of table {0:?} cannot be read")]
+pub struct RecordError(pub Table);
+
+macro_rules! records {
+    ($($table:ident($body:ty)),+ $(,)?) => {
+        /// A record of any table.
+        #[derive(Debug, Clone, PartialEq)]
+        #[non_exhaustive]
+        pub enum Record {
+            $(
+                #[doc = concat!("A record of the table [`", stringify!($table), "`](Table::", stringify!($table), ").")]
+                $table($body),
+            )+
+        }
+
+        impl Record {
+            /// The table it belongs to.
+            #[must_use]
+            pub const fn table(&self) -> Table {
+                match self {
+                    $(Self::$table(_) => Table::$table,)+
+                }
+            }
+
+            /// Its stored form.
+            #[must_use]
+            pub fn to_bytes(&self) -> Vec<u8> {
+                let mut bytes = Vec::new();
+                // Writing to a vector cannot fail.
+                let Ok(()) = (match self {
+                    $(Self::$table(body) => minicbor::encode(body, &mut bytes),)+
+                }) else { return Vec::new() };
+                bytes
+            }
+
+            /// Reads the stored form.
+            ///
+            /// # Errors
+            /// [`RecordError`] if the bytes are not a record of this table.
+            pub fn from_bytes(table: Table, bytes: &[u8]) -> Result<Self, RecordError> {
+                match table {
+                    $(Table::$table => minicbor::decode(bytes).map(Self::$table).map_err(|_| RecordError(table)),)+
+                    #[allow(unreachable_patterns, reason = "tables without records yet")]
+                    _ => Err(RecordError(table)),
+                }
+            }
+        }
+    };
+}
+
+records! {
+    Product(Product),
+    Device(Device),
+    Root(RootRecord),
+    Blob(BlobRecord),
+    Interned(Interned),
+    GrantKey(GrantKey),
+    Setting(Setting),
+}
+
+impl Record {
+    /// The places in indexes where it wants to be found under this key.
+    #[must_use]
+    pub fn places(&self, key: &Key) -> Vec<IndexEntry> {
+        let mut places = Vec::new();
+        match self {
+            Self::Device(device) => device.places(key, &mut places),
+            Self::Interned(name) => name.places(key, &mut places),
+            _ => {}
+        }
+        places
+    }
+}
