@@ -1,8 +1,9 @@
 //! `cargo xtask no-std`: the proof that a device needs neither std nor an allocator.
 //!
-//! A static library without either is built from a generated package and then linked into a program without libc. If
-//! std or alloc is anywhere in the graph, rustc has no panic handler or no allocator to offer and refuses. The gate
-//! shows in every run that it does refuse: with a feature that needs an allocator, and with one that needs std.
+//! A static library without either is built from a generated package, and all of it is then linked into a program
+//! without libc. If alloc is anywhere in the graph, rustc has no allocator to offer and refuses; if std is, there are
+//! two panic handlers; if something calls into libc, the linker finds nothing. The gate shows in every run that it
+//! does refuse: with a feature that needs an allocator, and with one that needs std.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ Builds what runs on devices into a #![no_std] static library that has no global 
 into a program without libc. Where the target thumbv7m-none-eabi is installed, it is built for that too.
 Then shows that the gate refuses: with std in the graph, and with an allocator in the graph.";
 
+const GATE_MUST_FAIL: &str = "gate-must-fail";
 /// The generated package's only source file.
 const GATE: &str = include_str!("../no_std_gate.rs");
 const DEVICE_TARGET: &str = "thumbv7m-none-eabi";
@@ -26,6 +28,11 @@ const DEVICE_TARGET: &str = "thumbv7m-none-eabi";
 const NO_ALLOCATOR: &str = "no global memory allocator found";
 /// What rustc says when std is in the graph, beside our panic handler.
 const TWO_PANIC_HANDLERS: &str = "found duplicate lang item `panic_impl`";
+
+/// What the compiler asks of every target, microcontrollers included, and what only a host's precompiled core names.
+const OFFERED: [&str; 6] = ["memcpy", "memmove", "memset", "memcmp", "bcmp", "rust_eh_personality"];
+/// Crates that must have left code in what was linked.
+const LINKED: [&str; 1] = ["ota_core"];
 
 /// A library of ours with the features that a device switches on.
 struct Part {
@@ -50,13 +57,13 @@ pub(crate) fn check(project: &Project) -> Outcome {
         let device = Part { package: "ota-device", features: vec![] };
         vec![core, device, Part { package: "ota-storage", features: flash }]
     };
-    let library = build(project, "gate", GATE, &parts(), &[])?;
+    let library = build(project, "gate", &parts(), &[])?;
     if !library.success {
         return Err("what runs on devices needs std or an allocator; see above".into());
     }
     link(project)?;
     if has_target(project)? {
-        let library = build(project, "gate", GATE, &parts(), &["--target", DEVICE_TARGET])?;
+        let library = build(project, "gate", &parts(), &["--target", DEVICE_TARGET])?;
         if !library.success {
             return Err(format!("what runs on devices does not build for {DEVICE_TARGET}; see above"));
         }
@@ -65,19 +72,23 @@ pub(crate) fn check(project: &Project) -> Outcome {
             "{DEVICE_TARGET} is not installed here (rustup target add {DEVICE_TARGET}): shown for this host only"
         );
     }
-    for (unwanted, complaint) in [("alloc", NO_ALLOCATOR), ("std", TWO_PANIC_HANDLERS)] {
-        println!("and now with {unwanted} in the graph, which must fail:");
-        let source = format!("{GATE}\nextern crate {unwanted};\n");
-        refused(&build(project, "gate-must-fail", &source, &parts(), &[])?, unwanted, complaint)?;
+    for (feature, complaint) in [("alloc", NO_ALLOCATOR), ("std", TWO_PANIC_HANDLERS)] {
+        println!("and now with ota-core/{feature}, which must fail:");
+        let mut parts = parts();
+        parts[0].features.push(feature);
+        refused(&build(project, GATE_MUST_FAIL, &parts, &[])?, feature, complaint)?;
     }
     Ok(())
 }
 
-fn refused(ran: &Ran, unwanted: &str, complaint: &str) -> Outcome {
+fn refused(ran: &Ran, feature: &str, complaint: &str) -> Outcome {
     match (ran.success, ran.text.contains(complaint)) {
-        (false, true) => Ok(()),
-        (true, _) => Err(format!("the gate let {unwanted} pass: it proves nothing")),
-        (false, false) => Err(format!("with {unwanted} the build broke for another reason; see above")),
+        (false, true) => {
+            println!("it does fail: {complaint}");
+            Ok(())
+        }
+        (true, _) => Err(format!("the gate let ota-core/{feature} pass: it proves nothing")),
+        (false, false) => Err(format!("with ota-core/{feature} it broke for another reason:\n{}", ran.text)),
     }
 }
 
@@ -86,7 +97,7 @@ fn folder(project: &Project) -> PathBuf {
 }
 
 /// Writes the package and builds it. The complaint of a failed build is part of what it returns.
-fn build(project: &Project, name: &str, source: &str, parts: &[Part], flags: &[&str]) -> Result<Ran, String> {
+fn build(project: &Project, name: &str, parts: &[Part], flags: &[&str]) -> Result<Ran, String> {
     let package = folder(project).join(name);
     let mut manifest = format!(
         "[package]\nname = \"{name}\"\nedition = \"2024\"\n\n[workspace]\n\n[lib]\npath = \"lib.rs\"\n\
@@ -98,21 +109,19 @@ fn build(project: &Project, name: &str, source: &str, parts: &[Part], flags: &[&
         manifest.push_str(&format!("{package} = {{ path = {path:?}, features = {features:?} }}\n"));
     }
     write(&package.join("Cargo.toml"), &manifest)?;
-    write(&package.join("lib.rs"), source)?;
+    write(&package.join("lib.rs"), GATE)?;
     // Our own lock file, so that what is proven is what the workspace builds; cargo drops what is not needed.
     std::fs::copy(project.root.join("Cargo.lock"), package.join("Cargo.lock"))
         .map_err(|error| format!("cannot copy Cargo.lock: {error}"))?;
     let manifest = package.join("Cargo.toml");
     let words = ["build", "--quiet", "--offline", "--manifest-path"];
-    project
-        .cargo(words)
-        .args([manifest])
-        .args(flags.iter().copied())
-        .env("CARGO_TARGET_DIR", folder(project).join("target"))
-        .run()
+    let run = project.cargo(words).args([manifest]).args(flags.iter().copied());
+    let run = run.env("CARGO_TARGET_DIR", folder(project).join("target"));
+    // An expected failure is not shown, or it would be taken for one.
+    if name == GATE_MUST_FAIL { run.quiet().run() } else { run.run() }
 }
 
-/// Links the library with nothing else: whatever is missing then would be missing on a device.
+/// Links the whole library, used or not, with nothing else: whatever is missing then would be missing on a device.
 fn link(project: &Project) -> Outcome {
     let Some(linker) = on_path("cc") else { return Err("there is no `cc` to link with".into()) };
     if !cfg!(target_os = "linux") {
@@ -120,19 +129,21 @@ fn link(project: &Project) -> Outcome {
         return Ok(());
     }
     let target = folder(project).join("target/debug");
-    let flags = [
-        "-nostdlib",
-        "-nostartfiles",
-        "-static",
-        "-Wl,--gc-sections",
-        "-Wl,--entry=gate",
-        "-Wl,--undefined=gate",
-    ];
+    let program = target.join("gate");
     Run::new(linker, project.root.clone())
-        .args(flags)
-        .args([Path::new("-o"), &target.join("gate"), &target.join("libgate.a")])
-        .must()
-        .map(drop)
+        .args(["-nostdlib", "-nostartfiles", "-static", "-Wl,--entry=gate"])
+        .args(OFFERED.map(|symbol| format!("-Wl,--defsym={symbol}=gate")))
+        .args([Path::new("-o"), &program, Path::new("-Wl,--whole-archive"), &target.join("libgate.a")])
+        .must()?;
+    // A library that was left out would prove nothing; names of functions carry the crate's.
+    let linked = std::fs::read(&program).map_err(|error| format!("cannot read what was linked: {error}"))?;
+    for name in LINKED {
+        if !linked.windows(name.len()).any(|window| window == name.as_bytes()) {
+            return Err(format!("nothing of {name} was linked: the gate proves nothing"));
+        }
+    }
+    println!("linked whole, {} KiB, and nothing is missing", linked.len() / 1024);
+    Ok(())
 }
 
 fn has_target(project: &Project) -> Result<bool, String> {

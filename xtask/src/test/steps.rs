@@ -5,7 +5,6 @@
 
 use super::counts::Counts;
 use super::{Context, Step, Verdict};
-use crate::project::PUBLISHED;
 use crate::run::Run;
 use crate::{deny, feature_sets, fence, no_std, package, tidy};
 
@@ -131,9 +130,7 @@ fn corpora(all: &Context<'_>) -> Verdict {
 }
 
 fn doc(all: &Context<'_>) -> Verdict {
-    let published = PUBLISHED.iter().flat_map(|name| ["-p", name]);
-    let words = ["doc", "--no-deps", "--all-features", "--locked"].into_iter().chain(published);
-    ran(all.project.cargo(words).env("RUSTDOCFLAGS", "-D warnings"))
+    ran(all.project.cargo(workspace(&["doc", "--no-deps"], false)).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]
