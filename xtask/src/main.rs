@@ -59,7 +59,10 @@ fn main() -> ExitCode {
     match dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("xtask: {why}");
+            // A command that has told everything already has nothing left to say.
+            if !why.is_empty() {
+                eprintln!("xtask: {why}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -83,7 +86,7 @@ fn dispatch() -> Outcome {
     // What stands behind `--` belongs to the program that a command starts.
     let ours = words.iter().take_while(|word| *word != "--");
     if ours.clone().any(|word| word == "--help" || word == "-h") {
-        println!("cargo xtask {}: {}\n\n{}", command.name, command.summary, command.help.trim());
+        println!("cargo xtask {}: {}\n\n{}", command.name, command.summary, command.help.trim_matches('\n'));
         return Ok(());
     }
     (command.run)(&Project::load()?, lexopt::Parser::from_args(words))

@@ -56,6 +56,15 @@ impl Run {
         self
     }
 
+    /// Ends it, with all that it started, after this time. For machines that nobody watches: it makes a process
+    /// group of its own, which a terminal's interrupt does not reach.
+    pub(crate) fn limited(mut self, time: Duration) -> Self {
+        let program = core::mem::replace(&mut self.program, "timeout".into());
+        let limit = format!("{}s", time.as_secs_f64());
+        self.args.splice(0..0, ["--kill-after=30s".into(), limit.into(), program]);
+        self
+    }
+
     /// The line that a person would type.
     pub(crate) fn line(&self) -> String {
         let mut line = String::new();
@@ -205,6 +214,14 @@ mod tests {
         assert!(!ran.success);
         assert_eq!(ran.stdout, "out\n");
         assert!(ran.text.contains("out\n") && ran.text.contains("err\n"));
+    }
+
+    #[test]
+    fn what_hangs_is_ended() {
+        let hanging = Run::new("sh", ".").args(["-c", "sleep 60 & wait"]).quiet();
+        let ran = hanging.limited(Duration::from_millis(100)).run().unwrap();
+        assert!(!ran.success);
+        assert!(ran.elapsed < Duration::from_secs(30));
     }
 
     #[test]

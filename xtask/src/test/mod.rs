@@ -35,6 +35,8 @@ A step that cannot run says so loudly. With CI=true in the environment that is a
 pub(crate) struct Context<'a> {
     pub(crate) project: &'a Project,
     pub(crate) permission: Permission,
+    /// Nobody watches, and nothing may be left out.
+    pub(crate) in_ci: bool,
 }
 
 /// One part of the suite.
@@ -91,8 +93,8 @@ pub(crate) fn command(project: &Project, mut args: lexopt::Parser) -> Outcome {
     }
     let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     let started = Instant::now();
-    let context = Context { project, permission };
-    let rows: Vec<Row> = chosen.into_iter().map(|step| row(step, &context, in_ci)).collect();
+    let context = Context { project, permission, in_ci };
+    let rows: Vec<Row> = chosen.into_iter().map(|step| row(step, &context)).collect();
     summary::print(&rows, started.elapsed())
 }
 
@@ -103,12 +105,12 @@ fn list() -> Outcome {
     Ok(())
 }
 
-fn row(step: &Step, context: &Context<'_>, in_ci: bool) -> Row {
+fn row(step: &Step, context: &Context<'_>) -> Row {
     println!("\n=== {}: {}", step.name, step.about);
     let started = Instant::now();
     let missing = machine::debian(&[step.name], Permission::Look);
     let verdict = missing.map_or_else(Verdict::Skipped, |()| (step.run)(context));
-    let row = Row::new(step.name, verdict, started.elapsed(), in_ci);
+    let row = Row::new(step.name, verdict, started.elapsed(), context.in_ci);
     println!("=== {}: {} in {}", step.name, row.word(), spoken(row.elapsed));
     row
 }

@@ -3,10 +3,12 @@
 //! All members but xtask are built with all features in one resolution, so that clippy, tests and documentation share
 //! what they build; xtask stays out of it, for its dependencies would otherwise be built a second time.
 
+use core::time::Duration;
+
 use super::counts::Counts;
 use super::{Context, Step, Verdict};
 use crate::run::Run;
-use crate::{deny, feature_sets, fence, no_std, package, tidy};
+use crate::{deny, feature_sets, fence, machine, no_std, package, tidy};
 
 /// Every step of `cargo xtask test`. A new one is one line here and one function.
 pub(crate) const STEPS: &[Step] = &[
@@ -47,9 +49,14 @@ fn ran(run: Run) -> Verdict {
     run.must().map(drop).into()
 }
 
+/// A suite that hangs where nobody watches would take the summary with it.
+const SUITE_TIME_MAX: Duration = Duration::from_secs(40 * 60);
+
 /// Counts the tests of a run of `cargo test`.
-fn counted(run: Run) -> Verdict {
+fn counted(all: &Context<'_>, run: Run) -> Verdict {
     let line = run.line();
+    let is_limited = all.in_ci && machine::on_path("timeout").is_some();
+    let run = if is_limited { run.limited(SUITE_TIME_MAX) } else { run };
     match run.run() {
         Err(why) => Verdict::Failed(Counts::default(), why),
         Ok(ran) => {
@@ -111,11 +118,11 @@ fn clippy(all: &Context<'_>) -> Verdict {
 }
 
 fn xtask_tests(all: &Context<'_>) -> Verdict {
-    counted(all.project.cargo(["test", "-p", "xtask", "--locked"]))
+    counted(all, all.project.cargo(["test", "-p", "xtask", "--locked"]))
 }
 
 fn tests(all: &Context<'_>) -> Verdict {
-    counted(all.project.cargo(workspace(&["test"], true)))
+    counted(all, all.project.cargo(workspace(&["test"], true)))
 }
 
 fn corpora(all: &Context<'_>) -> Verdict {
@@ -126,7 +133,7 @@ fn corpora(all: &Context<'_>) -> Verdict {
     let manifest = manifest.to_string_lossy();
     // The same target folder: what is built alike is shared.
     let run = all.project.cargo(["test", "--locked", "--no-fail-fast", "--manifest-path", &manifest]);
-    counted(run.env("CARGO_TARGET_DIR", &all.project.target))
+    counted(all, run.env("CARGO_TARGET_DIR", &all.project.target))
 }
 
 fn doc(all: &Context<'_>) -> Verdict {

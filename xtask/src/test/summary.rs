@@ -57,11 +57,8 @@ impl Row {
 /// Prints all of it and says how it ended.
 pub(crate) fn print(rows: &[Row], elapsed: Duration) -> Outcome {
     println!("\n{}", text(rows, elapsed));
-    let failed = rows.iter().filter(|row| row.state == State::Failed).count();
-    if failed == 0 {
-        return Ok(());
-    }
-    Err(format!("{failed} of {} steps failed", rows.len()))
+    // The closing line stays the last one: other programs look for it there.
+    if rows.iter().any(|row| row.state == State::Failed) { Err(String::new()) } else { Ok(()) }
 }
 
 fn text(rows: &[Row], elapsed: Duration) -> String {

@@ -2,6 +2,7 @@
 
 mod code_only;
 mod describes;
+mod manifests;
 mod pages;
 mod sources;
 
@@ -15,7 +16,8 @@ pub(crate) const HELP: &str = "
 
 Every .rs file opens with //! and has at most 800 lines; nothing is left to be done in a macro's name, no test is
 ignored, none sleeps (`// sleeps: WHY` on the line or the one above argues an exception); no file names a path of
-one developer's machine; links between pages lead somewhere; the README's facts are those of Cargo.toml.
+one developer's machine; links between pages lead somewhere; the README's facts are those of Cargo.toml;
+every member takes the workspace's lints, and no library has default features.
 
 docs/protocol.md and docs/flash-format.md carry the hash of the sources that they describe, in one line:
 
@@ -67,6 +69,7 @@ pub(crate) fn check(project: &Project) -> Outcome {
         }
     }
     untidy.extend(pages::readme_facts(project)?);
+    untidy.extend(manifests::check(project)?);
     if untidy.is_empty() { Ok(()) } else { Err(untidy.join("\n")) }
 }
 
