@@ -1,1 +1,4 @@
 //! How updates travel: memory links, MQTT clients and brokers, and wrappers that inject faults.
+
+#[cfg(feature = "session")]
+pub mod session;
