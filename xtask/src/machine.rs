@@ -22,6 +22,8 @@ struct Need {
 const NEEDS: &[Need] = &[
     // libFuzzer is C++ and is built from source.
     Need { suite: "fuzz", program: "c++", package: "g++" },
+    // The single-threaded session is tried against a real broker.
+    Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
 ];
 
 /// A program from the package registry that is built from source, pinned so that every machine runs the same one.
@@ -109,7 +111,9 @@ pub(crate) fn tool(project: &Project, tool: &Tool, permission: Permission) -> Re
 /// Where a program lies on the path.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+    // Debian puts servers where only root looks for programs.
+    let system = ["/usr/sbin".into(), "/usr/local/sbin".into()];
+    std::env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn user_is_root() -> bool {

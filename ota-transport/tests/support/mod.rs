@@ -1,0 +1,76 @@
+//! A real mosquitto on a free port of the loopback interface, ended with the test.
+
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A running broker and its folder.
+pub(crate) struct Mosquitto {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Mosquitto {
+    /// Starts one; `None`, said loudly, where it is not installed, unless `CI` is `true`: there that is a failure.
+    pub(crate) fn start(name: &str, extra_config: &str) -> Option<Self> {
+        let Some(program) = program() else {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "mosquitto is not installed");
+            eprintln!("SKIPPED: mosquitto is not installed (apt-get install mosquitto)");
+            return None;
+        };
+        let folder = std::env::temp_dir().join(format!("ota-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        // The port is free when it is asked for; should somebody take it in between, mosquitto ends and another is tried.
+        for _ in 0..20 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let config = folder.join("mosquitto.conf");
+            let text = format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nlog_dest stderr\n{extra_config}\n"
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut child =
+                Command::new(&program).arg("-c").arg(&config).stderr(Stdio::piped()).spawn().unwrap();
+            if says_running(&mut child) {
+                return Some(Self { child, port, folder });
+            }
+            child.wait().unwrap();
+        }
+        panic!("mosquitto did not start");
+    }
+
+    /// A fresh connection.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Debian puts it where only root looks for programs.
+fn program() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join("mosquitto"))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Waits for the line that says so; `false` when the log ends without it. The rest of the log is read and dropped.
+fn says_running(child: &mut Child) -> bool {
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let running = log.by_ref().map_while(Result::ok).any(|line| line.contains(" running"));
+    if running {
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+    }
+    running
+}
