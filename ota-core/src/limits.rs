@@ -82,6 +82,19 @@ pub const RECORD_BYTES_MAX: usize = 1024;
 /// Records of a device's log that are always kept, newest first.
 pub const RECORDS_KEPT_MIN: u32 = 4;
 
+/// Longest key of a record of the fleet, in bytes.
+pub const RECORD_KEY_BYTES_MAX: usize = 512;
+/// Longest place of a record in an index, in bytes.
+pub const INDEX_PLACE_BYTES_MAX: usize = 512;
+/// Longest record of the fleet in its stored form, in bytes.
+pub const STORED_RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Longest texts of one audit entry together, in bytes.
+pub const AUDIT_ENTRY_BYTES_MAX: usize = 64 * 1024;
+/// Most expected records, counter changes and audit entries (of each) in one unit of a commit.
+pub const UNIT_PARTS_MAX: usize = 4096;
+/// Most units in one commit.
+pub const COMMIT_UNITS_MAX: usize = 16 * 1024;
+
 /// Longest time for which a server's unsigned hint can delay a device, in milliseconds: 7 days.
 pub const HINT_DELAY_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
 /// Longest life of a grant, in milliseconds: one hour.
@@ -97,4 +110,6 @@ const _: () = {
     assert!(ROLE_KEYS_MAX <= KEYS_MAX && KEYS_MAX <= SIGNATURES_MAX);
     assert!(INVENTORY_MAX >= FILES_MAX);
     assert!(FILE_NAME_BYTES_MAX <= NAME_BYTES_MAX);
+    assert!(NAME_BYTES_MAX + 1 + DEVICE_ID_BYTES_MAX <= RECORD_KEY_BYTES_MAX);
+    assert!(RELEASE_BODY_BYTES_MAX + ENVELOPE_BYTES_MAX < STORED_RECORD_BYTES_MAX);
 };

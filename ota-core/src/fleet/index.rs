@@ -1,39 +1,62 @@
 //! Indexes: a record names the places where it wants to be found, and a store keeps them in order.
+//!
+//! A store sorts the records of an index by their *sort key*: the bytes of the place and, behind them, those of the
+//! record's own key. So two records may have the same place, and a place need not repeat the key to be unique.
 
 use alloc::vec::Vec;
+use core::ops::Bound;
 
-/// Which index. The numbers are stored: they are only ever added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Index {
-    /// Devices by product, bucket and id.
-    DeviceBucket = 1,
-    /// Devices by product, tag and id.
-    DeviceTag = 2,
-    /// Devices by product and ordinal.
-    DeviceOrdinal = 3,
-    /// Attempts by device and campaign.
-    AttemptDevice = 4,
-    /// Attempts by campaign, phase, cause and device.
-    AttemptPhase = 5,
-    /// Attempts by the time at which something is due, whatever the campaign.
-    AttemptDue = 6,
-    /// Campaigns by product and state.
-    CampaignState = 7,
-    /// Releases by product, package and version.
-    ReleaseVersion = 8,
-    /// Releases by each file's product, name and revision, so that one revision never names two contents.
-    ReleaseFile = 9,
-    /// Releases by each stored file that they need.
-    ReleaseBlob = 10,
-    /// Interned names by product and text.
-    InternedText = 11,
-    /// Tokens by principal.
-    TokenPrincipal = 12,
+use super::numbered::numbered;
+use super::{Cursor, Key, StoreError, StoreErrorKind, Table};
+
+numbered! {
+    /// Which index. The numbers are stored: they are only ever added to.
+    Index {
+        /// Devices by product, bucket and id.
+        DeviceBucket = 1,
+        /// Devices by product, tag and id.
+        DeviceTag = 2,
+        /// Devices by product and ordinal.
+        DeviceOrdinal = 3,
+        /// Attempts by device and campaign.
+        AttemptDevice = 4,
+        /// Attempts by campaign, phase, cause and device.
+        AttemptPhase = 5,
+        /// Attempts by the time at which something is due, whatever the campaign.
+        AttemptDue = 6,
+        /// Campaigns by product and state.
+        CampaignState = 7,
+        /// Releases by product, package and version.
+        ReleaseVersion = 8,
+        /// Releases by each file's product, name and revision, so that one revision never names two contents.
+        ReleaseFile = 9,
+        /// Releases by each stored file that they need.
+        ReleaseBlob = 10,
+        /// Interned names by product and text.
+        InternedText = 11,
+        /// Tokens by principal.
+        TokenPrincipal = 12,
+    }
 }
 
-/// One place in an index; its bytes sort as [`Key::to_bytes`](super::Key::to_bytes) describes.
+impl Index {
+    /// The table whose records it finds.
+    #[must_use]
+    pub const fn table(self) -> Table {
+        match self {
+            Self::DeviceBucket | Self::DeviceTag | Self::DeviceOrdinal => Table::Device,
+            Self::AttemptDevice | Self::AttemptPhase | Self::AttemptDue => Table::Attempt,
+            Self::CampaignState => Table::Campaign,
+            Self::ReleaseVersion | Self::ReleaseFile | Self::ReleaseBlob => Table::Release,
+            Self::InternedText => Table::Interned,
+            Self::TokenPrincipal => Table::Token,
+        }
+    }
+}
+
+/// One place in an index; its bytes sort as [`Key::to_bytes`] describes.
+///
+/// All places of one index have the same parts in the same order, so that none is the beginning of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexEntry {
     /// Which index.
@@ -70,6 +93,14 @@ impl IndexEntry {
         self.place.extend_from_slice(part);
         self
     }
+
+    /// What the record with this key is sorted by: the place, then the key.
+    #[must_use]
+    pub fn sort_key(&self, key: &Key) -> Vec<u8> {
+        let mut bytes = self.place.clone();
+        bytes.extend_from_slice(&key.to_bytes());
+        bytes
+    }
 }
 
 /// What a scan walks over, in rising order.
@@ -78,15 +109,17 @@ pub enum Query {
     /// The records of a table whose key begins with these bytes.
     Table {
         /// The table.
-        table: super::Table,
+        table: Table,
         /// What the key begins with; empty for all.
         prefix: Vec<u8>,
     },
-    /// The records with a place in an index, from `from` on (included) up to `below` (excluded).
+    /// The records whose sort key lies in a part of an index, from `from` on (included) up to `below` (excluded).
+    ///
+    /// A record with several places in that part is found once for each.
     Index {
-        /// The index and the first place.
+        /// The index, and what the first sort key is at least.
         from: IndexEntry,
-        /// The first place that is no longer wanted.
+        /// What every sort key is below; empty for no end.
         below: Vec<u8>,
     },
 }
@@ -94,21 +127,14 @@ pub enum Query {
 impl Query {
     /// All records of a table.
     #[must_use]
-    pub const fn table(table: super::Table) -> Self {
+    pub const fn table(table: Table) -> Self {
         Self::Table { table, prefix: Vec::new() }
     }
 
     /// The records whose place in the index begins with this one.
     #[must_use]
     pub fn under(entry: IndexEntry) -> Self {
-        // The first place behind all that begin with these bytes: the last byte that can rise, raised.
-        let mut below = entry.place.clone();
-        while let Some(last) = below.pop() {
-            if let Some(next) = last.checked_add(1) {
-                below.push(next);
-                break;
-            }
-        }
+        let below = behind(&entry.place);
         Self::Index { from: entry, below }
     }
 
@@ -116,5 +142,101 @@ impl Query {
     #[must_use]
     pub const fn between(from: IndexEntry, below: Vec<u8>) -> Self {
         Self::Index { from, below }
+    }
+
+    /// Where in the order of its sort keys (of its keys, for a table) a scan begins and ends.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] for a cursor of another query.
+    pub fn bounds(&self, after: Option<&Cursor>) -> Result<(Bound<Vec<u8>>, Bound<Vec<u8>>), StoreError> {
+        let (start, end) = match self {
+            Self::Table { prefix, .. } => (prefix.clone(), behind(prefix)),
+            Self::Index { from, below } => (from.place.clone(), below.clone()),
+        };
+        let start = match after {
+            None => Bound::Included(start),
+            Some(Cursor(cursor)) => {
+                let last = cursor.strip_prefix(&self.mark()).ok_or(StoreErrorKind::Invalid)?;
+                if last < start.as_slice() || (!end.is_empty() && last >= end.as_slice()) {
+                    return Err(StoreErrorKind::Invalid.into());
+                }
+                Bound::Excluded(last.to_vec())
+            }
+        };
+        let end = match (&start, end) {
+            (_, end) if end.is_empty() => Bound::Unbounded,
+            // Nothing lies between: an end before the start would be a mistake in most ordered maps.
+            (Bound::Included(start), end) if end < *start => Bound::Excluded(start.clone()),
+            (_, end) => Bound::Excluded(end),
+        };
+        Ok((start, end))
+    }
+
+    /// The cursor behind the record with this sort key (this key, for a table).
+    #[must_use]
+    pub fn cursor(&self, last: &[u8]) -> Cursor {
+        let mut bytes = self.mark().to_vec();
+        bytes.extend_from_slice(last);
+        Cursor(bytes)
+    }
+
+    /// What a cursor of this query begins with.
+    const fn mark(&self) -> [u8; 2] {
+        match self {
+            Self::Table { table, .. } => [0, table.number()],
+            Self::Index { from, .. } => [1, from.index.number()],
+        }
+    }
+}
+
+/// The first bytes behind all that begin with these: the last byte that can rise, raised. Empty if nothing is behind.
+fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut bytes = prefix.to_vec();
+    while let Some(last) = bytes.pop() {
+        if let Some(next) = last.checked_add(1) {
+            bytes.push(next);
+            break;
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_behind_a_prefix_is_behind_all_that_begins_with_it() {
+        assert_eq!(behind(b"ab"), b"ac");
+        assert_eq!(behind(b"a\xff\xff"), b"b");
+        assert_eq!(behind(b"\xff"), b"");
+        assert_eq!(behind(b""), b"");
+    }
+
+    #[test]
+    fn an_end_before_the_start_is_an_empty_range() {
+        let query = Query::between(IndexEntry::new(Index::DeviceOrdinal).bytes(b"b"), b"a".to_vec());
+        assert_eq!(
+            query.bounds(None).unwrap(),
+            (Bound::Included(b"b".to_vec()), Bound::Excluded(b"b".to_vec()))
+        );
+    }
+
+    #[test]
+    fn a_cursor_belongs_to_its_query() {
+        let devices = Query::table(Table::Device);
+        let cursor = devices.cursor(b"m");
+        assert_eq!(
+            devices.bounds(Some(&cursor)).unwrap(),
+            (Bound::Excluded(b"m".to_vec()), Bound::Unbounded)
+        );
+        for other in [
+            Query::table(Table::Product),
+            Query::Table { table: Table::Device, prefix: b"n".to_vec() },
+            Query::Table { table: Table::Device, prefix: b"l".to_vec() },
+            Query::under(IndexEntry::new(Index::DeviceTag)),
+        ] {
+            assert_eq!(other.bounds(Some(&cursor)).unwrap_err().kind(), StoreErrorKind::Invalid, "{other:?}");
+        }
     }
 }

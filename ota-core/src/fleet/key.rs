@@ -1,41 +1,42 @@
 //! The keys of records: a table, and bytes that sort as people expect.
 
 use alloc::vec::Vec;
+use core::str;
 
+use super::numbered::numbered;
 use crate::number::{CampaignId, ReleaseId, RootVersion, Sha256Digest};
 use crate::text::{DeviceIdBuf, ProductIdBuf};
 
-/// What kind of record it is. The numbers are stored: they are only ever added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Table {
-    /// A product (device template).
-    Product = 1,
-    /// A device.
-    Device = 2,
-    /// A release: draft, signed or withdrawn.
-    Release = 3,
-    /// A root of a product.
-    Root = 4,
-    /// A stored file.
-    Blob = 5,
-    /// A campaign.
-    Campaign = 6,
-    /// One device's work in one campaign.
-    Attempt = 7,
-    /// An interned name: file and revision texts become small numbers.
-    Interned = 8,
-    /// A saved group of devices.
-    Group = 9,
-    /// A secret that makes grants.
-    GrantKey = 10,
-    /// A person or a program that may do something.
-    Principal = 11,
-    /// An API token.
-    Token = 12,
-    /// A setting of the installation.
-    Setting = 13,
+numbered! {
+    /// What kind of record it is. The numbers are stored: they are only ever added to.
+    Table {
+        /// A product (device template).
+        Product = 1,
+        /// A device.
+        Device = 2,
+        /// A release: draft, signed or withdrawn.
+        Release = 3,
+        /// A root of a product.
+        Root = 4,
+        /// A stored file.
+        Blob = 5,
+        /// A campaign.
+        Campaign = 6,
+        /// One device's work in one campaign.
+        Attempt = 7,
+        /// An interned name: file and revision texts become small numbers.
+        Interned = 8,
+        /// A saved group of devices.
+        Group = 9,
+        /// A secret that makes grants.
+        GrantKey = 10,
+        /// A person or a program that may do something.
+        Principal = 11,
+        /// An API token.
+        Token = 12,
+        /// A setting of the installation.
+        Setting = 13,
+    }
 }
 
 /// Which record.
@@ -129,6 +130,56 @@ impl Key {
         }
         bytes
     }
+
+    /// The key of a table that [`to_bytes`](Self::to_bytes) made these bytes of, or `None` if it made them of none.
+    #[must_use]
+    pub fn from_bytes(table: Table, bytes: &[u8]) -> Option<Self> {
+        Some(match table {
+            Table::Product => Self::Product(product(bytes)?),
+            Table::Device => Self::Device(device(bytes)?),
+            Table::Release => Self::Release(ReleaseId(bytes.try_into().ok()?)),
+            Table::Root => {
+                let (name, version) = product_and_rest(bytes)?;
+                Self::Root(name, RootVersion(u32::from_be_bytes(version.try_into().ok()?)))
+            }
+            Table::Blob => Self::Blob(Sha256Digest(bytes.try_into().ok()?)),
+            Table::Campaign => Self::Campaign(CampaignId(u64::from_be_bytes(bytes.try_into().ok()?))),
+            Table::Attempt => {
+                let (campaign, id) = bytes.split_first_chunk()?;
+                Self::Attempt(CampaignId(u64::from_be_bytes(*campaign)), device(id)?)
+            }
+            Table::Interned => {
+                let (name, number) = product_and_rest(bytes)?;
+                Self::Interned(name, u32::from_be_bytes(number.try_into().ok()?))
+            }
+            Table::Group => {
+                let (name, group) = product_and_rest(bytes)?;
+                Self::Group(name, text(group)?.into())
+            }
+            Table::GrantKey => Self::GrantKey(u32::from_be_bytes(bytes.try_into().ok()?)),
+            Table::Principal => Self::Principal(text(bytes)?.into()),
+            Table::Token => Self::Token(text(bytes)?.into()),
+            Table::Setting => Self::Setting(text(bytes)?.into()),
+        })
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    str::from_utf8(bytes).ok()
+}
+
+fn product(bytes: &[u8]) -> Option<ProductIdBuf> {
+    ProductIdBuf::new(text(bytes)?).ok()
+}
+
+fn device(bytes: &[u8]) -> Option<DeviceIdBuf> {
+    DeviceIdBuf::new(text(bytes)?).ok()
+}
+
+fn product_and_rest(bytes: &[u8]) -> Option<(ProductIdBuf, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (name, rest) = bytes.split_at_checked(end)?;
+    Some((product(name)?, rest.get(1..)?))
 }
 
 impl core::fmt::Display for Key {
@@ -148,5 +199,58 @@ impl core::fmt::Display for Key {
             Self::Token(name) => write!(f, "token {name}"),
             Self::Setting(name) => write!(f, "setting {name}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back_what_it_writes() {
+        let product = ProductIdBuf::new("pump").unwrap();
+        let device = DeviceIdBuf::new("gerät-7").unwrap();
+        for key in [
+            Key::Product(product.clone()),
+            Key::Device(device.clone()),
+            Key::Release(ReleaseId([7; 32])),
+            Key::Root(product.clone(), RootVersion(3)),
+            Key::Blob(Sha256Digest([0; 32])),
+            Key::Campaign(CampaignId(u64::MAX)),
+            Key::Attempt(CampaignId(1), device),
+            Key::Interned(product.clone(), 0),
+            Key::Group(product, "a group\0with anything".into()),
+            Key::GrantKey(9),
+            Key::Principal("".into()),
+            Key::Token("t".into()),
+            Key::Setting("s".into()),
+        ] {
+            assert_eq!(Key::from_bytes(key.table(), &key.to_bytes()), Some(key));
+        }
+    }
+
+    #[test]
+    fn bytes_of_no_key_are_refused() {
+        for (table, bytes) in [
+            (Table::Product, &b""[..]),
+            (Table::Product, b"\xff"),
+            (Table::Release, b"short"),
+            (Table::Root, b"pump"),
+            (Table::Root, b"pump\0\0\0"),
+            (Table::Attempt, b"\0\0\0\0\0\0\0\x01"),
+            (Table::Attempt, b"\0\0\0\0\0\0\0\x01a/b"),
+            (Table::GrantKey, b"12345"),
+        ] {
+            assert_eq!(Key::from_bytes(table, bytes), None, "{table:?} {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn tables_keep_their_numbers() {
+        for table in Table::ALL {
+            assert_eq!(Table::from_number(table.number()), Some(*table));
+        }
+        assert_eq!(Table::from_number(0), None);
+        assert_eq!((Table::Device.number(), Table::Setting.number()), (2, 13));
     }
 }

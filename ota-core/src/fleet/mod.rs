@@ -12,6 +12,8 @@ mod error;
 mod index;
 mod key;
 mod link;
+mod numbered;
+mod prepared;
 mod record;
 mod store;
 
@@ -25,5 +27,6 @@ pub use error::{BoxError, StoreError, StoreErrorKind};
 pub use index::{Index, IndexEntry, Query};
 pub use key::{Key, Table};
 pub use link::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
+pub use prepared::{Place, PreparedUnit, PreparedWrite, UnitError};
 pub use record::{Record, RecordError};
 pub use store::{Cursor, FleetStore, Lease, LeaseRequest, Outcome, Page, Stored, Unit, Version, Write};

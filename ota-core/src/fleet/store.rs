@@ -10,7 +10,8 @@ use super::{
 };
 use crate::time::Millis;
 
-/// How often a record has been written. 0 means that it is not there.
+/// How often a record has been written. 0 means that it is not there; one that comes back after its removal begins
+/// again with 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Version(pub u64);
 
@@ -28,7 +29,7 @@ pub struct Stored {
 pub struct Unit {
     /// Records that must still have these versions, whether they are written or only relied on.
     pub expects: Vec<(Key, Version)>,
-    /// Records to write. The key of each must be among `expects`, and no key twice.
+    /// Records to write. The key of each must be among `expects`; no key comes twice, here or there.
     pub writes: Vec<Write>,
     /// Counters to change.
     pub counters: Vec<CounterChange>,
@@ -42,6 +43,8 @@ pub struct Write {
     /// Which record.
     pub key: Key,
     /// What was there, exactly as it was loaded at the expected version; `None` if nothing was.
+    ///
+    /// A store may refuse something else, or believe it and keep places that are not true.
     pub before: Option<Record>,
     /// What is to be there; `None` removes it.
     pub after: Option<Record>,
@@ -50,13 +53,13 @@ pub struct Write {
 /// What became of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is durable. Each written record now has the version it was expected at plus one.
+    /// It is durable. Each written record now has the version it was expected at plus one, each removed one has 0.
     Committed,
     /// This record had another version than expected; nothing of the unit was done.
     Conflict(Key),
 }
 
-/// Where a scan goes on.
+/// Where a scan goes on: behind the last record it returned, whether that is still there or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub Vec<u8>);
 
@@ -65,7 +68,7 @@ pub struct Cursor(pub Vec<u8>);
 pub struct Page {
     /// Records in the order of the query.
     pub items: Vec<(Key, Stored)>,
-    /// Where to go on, or `None` at the end.
+    /// Where to go on, or `None` at the end. A page may be short although more follows.
     pub next: Option<Cursor>,
 }
 
@@ -74,7 +77,7 @@ pub struct Page {
 pub struct LeaseRequest {
     /// What is leased.
     pub name: String,
-    /// Who asks; asking again prolongs.
+    /// Who asks; asking again while it is held prolongs.
     pub holder: String,
     /// For how long from now on, by the clock of the store; 0 gives it back.
     pub duration: Millis,
@@ -83,7 +86,8 @@ pub struct LeaseRequest {
 /// A lease that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Rises whenever the holder changes: what an earlier holder still tries can be told by it.
+    /// Rises whenever the lease is taken by one who did not hold it at that moment, and never falls, whatever crashes:
+    /// what an earlier holder still tries can be told by it.
     pub token: u64,
     /// How long it still lasts, by the clock of the store.
     pub left: Millis,
@@ -101,7 +105,9 @@ pub trait FleetStore: Send + Sync + 'static {
     /// units survive any crash. When the call is cancelled or fails, each unit has happened whole or not at all.
     ///
     /// # Errors
-    /// [`StoreError`]: none of the units was acknowledged; whether they happened shows when they are loaded.
+    /// [`StoreErrorKind::Invalid`](super::StoreErrorKind::Invalid) if one of them breaks a rule of [`Unit`] or a limit:
+    /// none of them happened. Any other [`StoreError`]: none of the units was acknowledged; whether they happened
+    /// shows when they are loaded.
     async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError>;
 
     /// Loads records, in the order of the keys, all from the same state.
@@ -110,10 +116,14 @@ pub trait FleetStore: Send + Sync + 'static {
     /// [`StoreError`].
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError>;
 
-    /// Walks over records in the order of the query, at most `limit` of them, from `after` on.
+    /// Walks over records in the order of the query, at most `limit` of them, from behind `after` on.
+    ///
+    /// Each page is true of one state. A walk over several pages finds every record that keeps its place during the
+    /// walk exactly once, whatever else is written meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreErrorKind::Invalid`](super::StoreErrorKind::Invalid) for a cursor of another query.
+    /// [`StoreErrorKind::Invalid`](super::StoreErrorKind::Invalid) for a cursor of another query or a limit of 0;
+    /// other [`StoreError`]s.
     async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError>;
 
     /// The counters of a group that are not zero, in the order of their keys.
@@ -128,7 +138,10 @@ pub trait FleetStore: Send + Sync + 'static {
     /// [`StoreError`].
     async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Takes, prolongs or gives back a lease; `None` while somebody else holds it.
+    /// Takes, prolongs or gives back a lease; `None` while somebody else holds it, and once it is given back.
+    ///
+    /// A lease whose time has run out is held by nobody. A restart of a store that only one process can open may end
+    /// all leases; the token survives.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -75,16 +75,12 @@ pub struct Installed {
 impl Device {
     /// Where a device wants to be found.
     pub(crate) fn places(&self, key: &Key, places: &mut Vec<IndexEntry>) {
-        let Key::Device(id) = key else { return };
+        let Key::Device(_) = key else { return };
         let product = self.product.as_str();
         let bucket = u64::from(self.bucket);
-        places.push(IndexEntry::new(Index::DeviceBucket).text(product).number(bucket).text(id.as_str()));
+        places.push(IndexEntry::new(Index::DeviceBucket).text(product).number(bucket));
         places.push(IndexEntry::new(Index::DeviceOrdinal).text(product).number(self.ordinal));
-        places.extend(
-            self.tags
-                .iter()
-                .map(|tag| IndexEntry::new(Index::DeviceTag).text(product).text(tag).text(id.as_str())),
-        );
+        places.extend(self.tags.iter().map(|tag| IndexEntry::new(Index::DeviceTag).text(product).text(tag)));
     }
 
     /// The bucket of a device id: the first 12 bits of its SHA-256.
