@@ -65,6 +65,15 @@ pub const GRANT_BYTES_MAX: usize = 64;
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Longest message of any kind, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 + BLOCK_OVERHEAD_BYTES_MAX;
+/// Longest message to a device that is not a block, in bytes: what a device's buffer for them must hold, unless a
+/// newer server adds extensions.
+pub const ANSWER_BYTES_MAX: usize = 1024;
+/// Longest bitmap of wanted blocks, in bytes: one bit for each block that one request may ask for.
+pub const WANT_BITMAP_BYTES_MAX: usize = 64;
+/// Longest prefix of the topics, in bytes.
+pub const TOPIC_PREFIX_BYTES_MAX: usize = 64;
+/// Longest topic, in bytes: prefix, `/1/`, device id and `/down`.
+pub const TOPIC_BYTES_MAX: usize = TOPIC_PREFIX_BYTES_MAX + DEVICE_ID_BYTES_MAX + 8;
 /// Most files that a check-in lists.
 pub const INVENTORY_MAX: usize = 1024;
 
@@ -106,7 +115,8 @@ const _: () = {
     assert!(REQUEST_BLOCKS_MAX == 512);
     assert!(UNIT_BYTES_MIN <= UNIT_BYTES_DEFAULT && UNIT_BYTES_DEFAULT <= UNIT_BYTES_MAX);
     assert!(CONTROL_MESSAGE_BYTES_MAX <= MESSAGE_BYTES_MAX);
-    assert!(ASSIGNMENT_BYTES_MAX < CONTROL_MESSAGE_BYTES_MAX);
+    assert!(ASSIGNMENT_BYTES_MAX < ANSWER_BYTES_MAX && ANSWER_BYTES_MAX < CONTROL_MESSAGE_BYTES_MAX);
+    assert!(WANT_BITMAP_BYTES_MAX * 8 == 512);
     assert!(ROLE_KEYS_MAX <= KEYS_MAX && KEYS_MAX <= SIGNATURES_MAX);
     assert!(INVENTORY_MAX >= FILES_MAX);
     assert!(FILE_NAME_BYTES_MAX <= NAME_BYTES_MAX);

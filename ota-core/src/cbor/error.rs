@@ -56,6 +56,9 @@ pub enum DecodeErrorKind {
     /// A text is not UTF-8.
     #[error("a text is not UTF-8")]
     NotUtf8,
+    /// The type of a message does not exist, or not in this direction.
+    #[error("the type of the message is not known")]
+    UnknownType,
     /// A value is well-formed but not allowed in its place: out of range, an unknown number, a forbidden character.
     #[error("a value is out of its range")]
     OutOfRange,

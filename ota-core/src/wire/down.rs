@@ -3,7 +3,7 @@
 use crate::number::{ByteOffset, OfferId, ReportSequence, RootVersion};
 use crate::text::Detail;
 use crate::time::{Millis, Timestamp};
-use crate::wire::Part;
+use crate::wire::{Part, RefuseCode};
 
 /// A message to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,39 +127,4 @@ pub struct Refuse {
 pub struct Cancel<'a> {
     /// The signed assignment with the action `Cancel`.
     pub assignment: &'a [u8],
-}
-
-/// Why a message was refused: numbered, append-only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-#[non_exhaustive]
-pub enum RefuseCode {
-    /// The message could not be read.
-    Malformed = 1,
-    /// The type of the message is not known.
-    UnknownType = 2,
-    /// The device is not known. Register it.
-    UnknownDevice = 3,
-    /// The device is of another product than it says.
-    WrongProduct = 4,
-    /// The device's credentials have been revoked.
-    Revoked = 5,
-    /// The grant is not valid for this device, offer and release. Check in.
-    BadGrant = 6,
-    /// The grant has expired. Check in and go on.
-    GrantExpired = 7,
-    /// The offer is no longer open. Check in.
-    StaleOffer = 8,
-    /// The request lies outside the part.
-    OutOfRange = 9,
-    /// The request asks for more than the limits allow.
-    TooLarge = 10,
-    /// The part is not there.
-    NoSuchPart = 11,
-    /// The report cannot be true.
-    ImpossibleReport = 12,
-    /// The evidence is missing or false.
-    BadEvidence = 13,
-    /// The server failed; try again later.
-    Internal = 14,
 }

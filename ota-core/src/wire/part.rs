@@ -1,6 +1,7 @@
 //! What a block is a part of: everything larger than a message is fetched as blocks, files and metadata alike.
 
-use crate::number::{FileIndex, RootVersion};
+use crate::limits::{BLOCK_MAP_BYTES_MAX, ENVELOPE_BYTES_MAX, RELEASE_BODY_BYTES_MAX, ROOT_BODY_BYTES_MAX};
+use crate::number::{ByteLength, FileIndex, RootVersion};
 
 /// Something that is fetched in blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +56,24 @@ impl Part {
             _ => None,
         }
     }
+
+    /// How long it can be at most. Only files have no limit of their own.
+    #[must_use]
+    pub const fn size_max(self) -> ByteLength {
+        ByteLength(match self {
+            Self::File(_) => u64::MAX,
+            Self::BlockMap(_) => BLOCK_MAP_BYTES_MAX,
+            Self::ReleaseBody => bytes_as_u64(RELEASE_BODY_BYTES_MAX),
+            Self::RootBody(_) => bytes_as_u64(ROOT_BODY_BYTES_MAX),
+            Self::ReleaseEnvelope | Self::RootEnvelope(_) => bytes_as_u64(ENVELOPE_BYTES_MAX),
+        })
+    }
+}
+
+const fn bytes_as_u64(bytes: usize) -> u64 {
+    #[expect(clippy::as_conversions, reason = "a limit that fits 32 bits; u64::from is not const")]
+    let bytes = bytes as u64;
+    bytes
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::number::{
 };
 use crate::text::{Detail, FileName, HardwareRevision, ProductId, Revision};
 use crate::trust::Generations;
-use crate::wire::Part;
+use crate::wire::{Part, Phase, ReportCode};
 
 /// A message from a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct CheckIn<'a> {
     pub product: ProductId<'a>,
     /// Its hardware revision.
     pub hardware: HardwareRevision<'a>,
-    /// What is installed; file names are unique.
+    /// What is installed, in rising order of the bytes of the file names, so that none comes twice.
     pub inventory: List<'a, InventoryItem<'a>>,
     /// What it trusts.
     pub trusted: TrustedSummary,
@@ -182,6 +182,8 @@ pub struct Report<'a> {
 }
 
 /// An HMAC-SHA-256 under the device's own key over device id, boot counter, sequence and the message's other fields.
+///
+/// [`Covered`](crate::wire::Covered) says over which bytes exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
     /// How often the device has started.
@@ -190,92 +192,4 @@ pub struct Evidence {
     pub sequence: u32,
     /// The code itself.
     pub mac: [u8; 32],
-}
-
-/// How far an offer has come on a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Phase {
-    /// The device knows of it.
-    Offered = 1,
-    /// Bytes are arriving.
-    Downloading = 2,
-    /// All bytes are there.
-    Downloaded = 3,
-    /// All files have been checked against their integrity strings.
-    Verified = 4,
-    /// The commit record is written; a boot is awaited.
-    Installed = 5,
-    /// The new files have proven themselves.
-    Confirmed = 6,
-    /// It ended without being installed.
-    Failed = 7,
-    /// The old files are back.
-    RolledBack = 8,
-    /// The application does not want it.
-    Rejected = 9,
-    /// The application wants it later.
-    Deferred = 10,
-}
-
-/// Why a phase was reached or an attempt ended: numbered, append-only, each saying what the operator can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-#[non_exhaustive]
-pub enum ReportCode {
-    /// Nothing went wrong.
-    Ok = 0,
-    /// The signed metadata could not be read. Make the release anew.
-    Malformed = 1,
-    /// Too few valid signatures. Sign with the keys that the product's root lists.
-    Signature = 2,
-    /// The root, the release or the assignment is past its expiry. Issue a new one.
-    Expired = 3,
-    /// It is for another product. Correct the campaign's target.
-    WrongProduct = 4,
-    /// It does not list this hardware revision. Correct the target or list the revision.
-    WrongHardware = 5,
-    /// Its security epoch is below the device's. Build it with the current epoch.
-    RolledBackEpoch = 6,
-    /// A requirement is not met. Install the stepping stone first.
-    RequirementNotMet = 7,
-    /// A file has no integrity string that this device can check and the product accepts. Add one.
-    NoIntegrity = 8,
-    /// A file's bytes do not match its integrity string. Check the host of the file.
-    IntegrityMismatch = 9,
-    /// The metadata or the files are larger than the device can hold. Split the release.
-    TooLarge = 10,
-    /// The storage failed. Look at the device.
-    Storage = 11,
-    /// No answer within the deadline. Check connection and server.
-    Timeout = 12,
-    /// The self-test after the boot failed. Look at the release.
-    SelfTestFailed = 13,
-    /// Nobody confirmed the new files in time. Look at the release.
-    ConfirmTimeout = 14,
-    /// The bootloader did not start the new firmware, or went back to the old one.
-    BootReverted = 15,
-    /// The device could not check in with its new certificate or network settings and went back.
-    ConnectivityLost = 16,
-    /// The application refused it.
-    ApplicationRejected = 17,
-    /// The application put it off.
-    ApplicationDeferred = 18,
-    /// The server took it back.
-    Cancelled = 19,
-    /// The application gave it up.
-    Aborted = 20,
-    /// The answer was not for this device or this check-in.
-    NotFresh = 21,
-    /// A root does not follow the one before it.
-    RootChain = 22,
-    /// A file hosted elsewhere could not be fetched from there; blocks were used instead, or will be.
-    ExternalDownload = 23,
-    /// An install target of the release is not known to this device. Correct the release.
-    UnknownTarget = 24,
-    /// The server refused to serve it.
-    Refused = 25,
-    /// A root made with a development key, which this build does not accept.
-    DevelopmentKey = 26,
 }
