@@ -36,7 +36,9 @@ pub const RELEASE_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Largest root body, in bytes.
 pub const ROOT_BODY_BYTES_MAX: usize = 4096;
 /// Largest signed assignment, envelope included, in bytes.
-pub const ASSIGNMENT_BYTES_MAX: usize = 768;
+pub const ASSIGNMENT_BYTES_MAX: usize = 512;
+/// How often a device stores nothing but a later time, in milliseconds: once a day.
+pub const TIME_STORED_EVERY_MS: u64 = 24 * 3600 * 1000;
 /// Largest envelope of a release or a root, in bytes.
 pub const ENVELOPE_BYTES_MAX: usize = 2048;
 /// Most signatures in one envelope.

@@ -1,5 +1,7 @@
 //! The body of an assignment: the server's signed word to one device, good for one check-in.
 
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::list::Item;
 use crate::number::{Nonce, ReleaseId};
 use crate::text::DeviceId;
 use crate::time::Timestamp;
@@ -28,4 +30,91 @@ pub enum Action {
     Install(ReleaseId),
     /// Give up this release: it was withdrawn, or the campaign was stopped.
     Cancel(ReleaseId),
+}
+
+/// Keys of the body's map.
+mod key {
+    pub(super) const DEVICE: u64 = 0;
+    pub(super) const NONCE: u64 = 1;
+    pub(super) const ISSUED: u64 = 2;
+    pub(super) const EXPIRES: u64 = 3;
+    pub(super) const ACTION: u64 = 4;
+}
+
+const ACTION_NONE: u64 = 0;
+const ACTION_INSTALL: u64 = 1;
+const ACTION_CANCEL: u64 = 2;
+
+impl<'a> Assignment<'a> {
+    /// Reads a body strictly. What it says means nothing until its signature has been checked.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the offset of what is wrong.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let mut entries = reader.map()?;
+        let (mut device, mut nonce, mut issued, mut expires, mut action) = (None, None, None, None, None);
+        while let Some(key) = entries.next_key(&mut reader)? {
+            match key {
+                key::DEVICE => device = Some(DeviceId::decode(&mut reader)?),
+                key::NONCE => nonce = Some(Nonce(reader.byte_array()?)),
+                key::ISSUED => issued = Some(Timestamp(reader.u64()?)),
+                key::EXPIRES => expires = Some(Timestamp(reader.u64()?)),
+                key::ACTION => action = Some(Action::decode(&mut reader)?),
+                other => entries.skip_optional(other, &mut reader)?,
+            }
+        }
+        reader.finish()?;
+        match (device, nonce, issued, expires, action) {
+            (Some(device), Some(nonce), Some(issued), Some(expires), Some(action)) => {
+                Ok(Self { device, nonce, issued, expires, action })
+            }
+            _ => Err(DecodeErrorKind::MissingKey.at(0)),
+        }
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the sink is full.
+    pub fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        writer.map(5)?;
+        writer.u64(key::DEVICE)?;
+        self.device.encode(writer)?;
+        writer.u64(key::NONCE)?;
+        writer.bytes(&self.nonce.0)?;
+        writer.u64(key::ISSUED)?;
+        writer.u64(self.issued.0)?;
+        writer.u64(key::EXPIRES)?;
+        writer.u64(self.expires.0)?;
+        writer.u64(key::ACTION)?;
+        self.action.encode(writer)
+    }
+}
+
+impl Action {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.position();
+        let count = reader.array(2)?;
+        match (reader.u64()?, count) {
+            (ACTION_NONE, 1) => Ok(Self::None),
+            (ACTION_INSTALL, 2) => Ok(Self::Install(ReleaseId(reader.byte_array()?))),
+            (ACTION_CANCEL, 2) => Ok(Self::Cancel(ReleaseId(reader.byte_array()?))),
+            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+        }
+    }
+
+    fn encode<S: Sink + ?Sized>(self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        let (number, release) = match self {
+            Self::None => {
+                writer.array(1)?;
+                return writer.u64(ACTION_NONE);
+            }
+            Self::Install(release) => (ACTION_INSTALL, release),
+            Self::Cancel(release) => (ACTION_CANCEL, release),
+        };
+        writer.array(2)?;
+        writer.u64(number)?;
+        writer.bytes(&release.0)
+    }
 }

@@ -5,13 +5,31 @@
 //! until a check has turned them into a receipt.
 
 mod assignment;
+mod assignment_check;
+mod body;
+mod envelope;
+mod error;
+mod quorum;
 mod release;
+mod release_check;
+mod requirement;
 mod root;
+mod root_check;
 mod state;
 
 pub use assignment::{Action, Assignment};
+pub use assignment_check::{AssignmentCheck, DeviceIdentity, PendingNonce, VerifiedAssignment, offer_id};
+pub use body::{BodyHasher, BodyReceipt, HashedBody, PausedHash};
+pub use error::{RootFlaw, TrustError};
+pub use quorum::Progress;
 pub use release::{BlockMapRef, File, Release, ReleaseKind, Requirement};
+pub use release_check::{
+    DevelopmentRoots, InstallContext, ReleaseCheck, SignatureCheck, SignedRelease, SignedReleaseReceipt,
+    VerifiedRelease,
+};
+pub use requirement::unmet_requirement;
 pub use root::{Key, RoleKeys, Root};
+pub use root_check::{RootCheck, SignatureProgress, TrustedRoot};
 pub use state::{Generations, TrustedState};
 
 /// Who signs what.

@@ -1,8 +1,13 @@
 //! The body of a release: a signed version of a package.
 
+use core::cmp::Ordering;
+
 use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
 use crate::integrity::IntegrityString;
-use crate::limits::{BLOCK_MAP_BYTES_MAX, INTEGRITY_STRINGS_MAX, UNIT_BYTES_MAX, UNIT_BYTES_MIN, URLS_MAX};
+use crate::limits::{
+    BLOCK_MAP_BYTES_MAX, FILES_MAX, HARDWARE_REVISIONS_MAX, INTEGRITY_STRINGS_MAX, RELEASE_BODY_BYTES_MAX,
+    REQUIREMENTS_MAX, UNIT_BYTES_MAX, UNIT_BYTES_MIN, URLS_MAX,
+};
 use crate::list::{Item, List};
 use crate::number::{ByteLength, PackageVersion, SecurityEpoch, Sha256Digest};
 use crate::text::{FileName, HardwareRevision, InstallTarget, PackageName, ProductId, Revision, Url};
@@ -89,6 +94,182 @@ pub enum Requirement<'a> {
     EpochAtLeast(SecurityEpoch),
 }
 
+/// Keys of the body's map.
+mod key {
+    pub(super) const PRODUCT: u64 = 0;
+    pub(super) const HARDWARE: u64 = 1;
+    pub(super) const PACKAGE: u64 = 2;
+    pub(super) const VERSION: u64 = 3;
+    pub(super) const EPOCH: u64 = 4;
+    pub(super) const REQUIREMENTS: u64 = 5;
+    pub(super) const FILES: u64 = 6;
+    pub(super) const EXPIRES: u64 = 7;
+    pub(super) const KIND: u64 = 8;
+    pub(super) const NOTES: u64 = 9;
+    pub(super) const SBOM: u64 = 10;
+}
+
+impl<'a> Release<'a> {
+    /// Reads a body strictly. What it says means nothing until its signatures have been checked.
+    ///
+    /// # Errors
+    /// [`DecodeError`] with the offset of what is wrong; a name or revision that comes twice is
+    /// [`DecodeErrorKind::DuplicateKey`], an empty list [`DecodeErrorKind::OutOfRange`].
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        if body.len() > RELEASE_BODY_BYTES_MAX {
+            return Err(DecodeErrorKind::TooLarge.at(0));
+        }
+        let mut reader = Reader::new(body);
+        let mut entries = reader.map()?;
+        let (mut product, mut hardware, mut package, mut version) = (None, None, None, None);
+        let (mut epoch, mut requirements, mut files, mut expires) = (None, List::empty(), None, None);
+        let (mut kind, mut notes, mut sbom) = (None, None, None);
+        while let Some(key) = entries.next_key(&mut reader)? {
+            match key {
+                key::PRODUCT => product = Some(ProductId::decode(&mut reader)?),
+                key::HARDWARE => hardware = Some(decode_hardware(&mut reader)?),
+                key::PACKAGE => package = Some(PackageName::decode(&mut reader)?),
+                key::VERSION => version = Some(PackageVersion(reader.u64()?)),
+                key::EPOCH => epoch = Some(SecurityEpoch(reader.u32()?)),
+                key::REQUIREMENTS => requirements = decode_some(&mut reader, REQUIREMENTS_MAX)?,
+                key::FILES => files = Some(decode_files(&mut reader)?),
+                key::EXPIRES => expires = Some(Timestamp(reader.u64()?)),
+                key::KIND => kind = Some(ReleaseKind::decode(&mut reader)?),
+                key::NOTES => notes = Some(Url::decode(&mut reader)?),
+                key::SBOM => sbom = Some(Sha256Digest(reader.byte_array()?)),
+                other => entries.skip_optional(other, &mut reader)?,
+            }
+        }
+        reader.finish()?;
+        let missing = DecodeErrorKind::MissingKey.at(0);
+        Ok(Self {
+            product: product.ok_or(missing)?,
+            hardware: hardware.ok_or(missing)?,
+            package: package.ok_or(missing)?,
+            version: version.ok_or(missing)?,
+            epoch: epoch.ok_or(missing)?,
+            requirements,
+            files: files.ok_or(missing)?,
+            expires: expires.ok_or(missing)?,
+            kind: kind.ok_or(missing)?,
+            notes,
+            sbom,
+        })
+    }
+
+    /// Writes the body.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the sink is full.
+    pub fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
+        let optional = [!self.requirements.is_empty(), self.notes.is_some(), self.sbom.is_some()];
+        writer.map(optional.into_iter().map(usize::from).fold(8, usize::saturating_add))?;
+        writer.u64(key::PRODUCT)?;
+        self.product.encode(writer)?;
+        writer.u64(key::HARDWARE)?;
+        self.hardware.encode(writer)?;
+        writer.u64(key::PACKAGE)?;
+        self.package.encode(writer)?;
+        writer.u64(key::VERSION)?;
+        writer.u64(self.version.0)?;
+        writer.u64(key::EPOCH)?;
+        writer.u64(u64::from(self.epoch.0))?;
+        if !self.requirements.is_empty() {
+            writer.u64(key::REQUIREMENTS)?;
+            self.requirements.encode(writer)?;
+        }
+        writer.u64(key::FILES)?;
+        self.files.encode(writer)?;
+        writer.u64(key::EXPIRES)?;
+        writer.u64(self.expires.0)?;
+        writer.u64(key::KIND)?;
+        writer.u64(self.kind.number())?;
+        if let Some(notes) = &self.notes {
+            writer.u64(key::NOTES)?;
+            notes.encode(writer)?;
+        }
+        if let Some(sbom) = &self.sbom {
+            writer.u64(key::SBOM)?;
+            writer.bytes(&sbom.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl ReleaseKind {
+    const fn number(self) -> u64 {
+        match self {
+            Self::Feature => 0,
+            Self::Security => 1,
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let offset = reader.position();
+        match reader.u64()? {
+            0 => Ok(Self::Feature),
+            1 => Ok(Self::Security),
+            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+        }
+    }
+}
+
+/// Reads a list that is not empty; an empty one is written by leaving its key away.
+fn decode_some<'a, T: Item<'a>>(reader: &mut Reader<'a>, limit: usize) -> Result<List<'a, T>, DecodeError> {
+    let offset = reader.position();
+    let list = List::decode(reader, limit)?;
+    if list.is_empty() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(list) }
+}
+
+/// Reads the hardware revisions: at least one, in rising order, so that none comes twice.
+fn decode_hardware<'a>(reader: &mut Reader<'a>) -> Result<List<'a, HardwareRevision<'a>>, DecodeError> {
+    let offset = reader.position();
+    let hardware = decode_some::<HardwareRevision<'_>>(reader, HARDWARE_REVISIONS_MAX)?;
+    for (one, next) in hardware.iter().zip(hardware.iter().skip(1)) {
+        match one.cmp(&next) {
+            Ordering::Less => {}
+            Ordering::Equal => return Err(DecodeErrorKind::DuplicateKey.at(offset)),
+            Ordering::Greater => return Err(DecodeErrorKind::UnsortedKeys.at(offset)),
+        }
+    }
+    Ok(hardware)
+}
+
+/// Reads the files: at least one, and no name twice. A release without files would promise something about nothing.
+fn decode_files<'a>(reader: &mut Reader<'a>) -> Result<List<'a, File<'a>>, DecodeError> {
+    let offset = reader.position();
+    let files = decode_some::<File<'_>>(reader, FILES_MAX)?;
+    if has_repeated_name(&files) { Err(DecodeErrorKind::DuplicateKey.at(offset)) } else { Ok(files) }
+}
+
+/// How many names one pass over the files keeps.
+const NAMES_PER_PASS: usize = 32;
+
+/// Whether two files have the same name.
+///
+/// The files keep the order in which they are fetched, and there is no room to sort 1,024 names. So each pass picks
+/// the next [`NAMES_PER_PASS`] names in alphabetical order, and two equal ones are picked in the same pass: at most
+/// 32 passes of 1,024 files instead of half a million comparisons, in 32 slots.
+fn has_repeated_name(files: &List<'_, File<'_>>) -> bool {
+    let mut after = "";
+    for _ in 0..files.len().div_ceil(NAMES_PER_PASS) {
+        let mut smallest = [""; NAMES_PER_PASS];
+        let mut kept = 0_usize;
+        for name in files.iter().map(|file| file.name.as_str()).filter(|name| *name > after) {
+            let slots = smallest.get(..kept).unwrap_or_default();
+            let Err(place) = slots.binary_search(&name) else { return true };
+            // Beyond the last slot: a later pass finds it.
+            let Some(moved) = smallest.get_mut(place..) else { continue };
+            let Some(last) = moved.last_mut() else { continue };
+            *last = name;
+            moved.rotate_right(1);
+            kept = kept.saturating_add(1).min(NAMES_PER_PASS);
+        }
+        after = kept.checked_sub(1).and_then(|last| smallest.get(last)).copied().unwrap_or_default();
+    }
+    false
+}
+
 /// Keys of a file's map.
 mod file_key {
     pub(super) const NAME: u64 = 0;
@@ -115,7 +296,7 @@ impl<'a> Item<'a> for File<'a> {
                 file_key::TARGET => target = Some(InstallTarget::decode(reader)?),
                 file_key::INTEGRITY => integrity = Some(decode_integrity(reader)?),
                 file_key::BLOCK_MAP => block_map = Some(BlockMapRef::decode(reader)?),
-                file_key::URLS => urls = decode_urls(reader)?,
+                file_key::URLS => urls = decode_some(reader, URLS_MAX)?,
                 other => entries.skip_optional(other, reader)?,
             }
         }
@@ -166,13 +347,6 @@ fn decode_integrity<'a>(reader: &mut Reader<'a>) -> Result<List<'a, IntegrityStr
     }
     // A file without an integrity string would be a file without a check.
     if last.is_none() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(strings) }
-}
-
-/// Reads the URLs of a file; an empty list is written by leaving the key away.
-fn decode_urls<'a>(reader: &mut Reader<'a>) -> Result<List<'a, Url<'a>>, DecodeError> {
-    let offset = reader.position();
-    let urls = List::<Url<'_>>::decode(reader, URLS_MAX)?;
-    if urls.is_empty() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(urls) }
 }
 
 impl BlockMapRef {
