@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::records::{BlobRecord, Device, GrantKey, Interned, Product, RootRecord, Setting};
+use super::records::{
+    Attempt, BlobRecord, Campaign, Device, GrantKey, Group, Interned, PrincipalRecord, Product,
+    ReleaseRecord, RootRecord, Setting, Token,
+};
 use super::{IndexEntry, Key, Table};
 
 /// The bytes of a record are not what this version wrote.
@@ -49,8 +52,6 @@ macro_rules! records {
             pub fn from_bytes(table: Table, bytes: &[u8]) -> Result<Self, RecordError> {
                 match table {
                     $(Table::$table => minicbor::decode(bytes).map(Self::$table).map_err(|_| RecordError(table)),)+
-                    #[allow(unreachable_patterns, reason = "tables without records yet")]
-                    _ => Err(RecordError(table)),
                 }
             }
         }
@@ -60,10 +61,16 @@ macro_rules! records {
 records! {
     Product(Product),
     Device(Device),
+    Release(ReleaseRecord),
     Root(RootRecord),
     Blob(BlobRecord),
+    Campaign(Campaign),
+    Attempt(Attempt),
     Interned(Interned),
+    Group(Group),
     GrantKey(GrantKey),
+    Principal(PrincipalRecord),
+    Token(Token),
     Setting(Setting),
 }
 
@@ -75,6 +82,10 @@ impl Record {
         match self {
             Self::Device(device) => device.places(key, &mut places),
             Self::Interned(name) => name.places(key, &mut places),
+            Self::Release(release) => release.places(&mut places),
+            Self::Campaign(campaign) => campaign.places(&mut places),
+            Self::Attempt(attempt) => attempt.places(key, &mut places),
+            Self::Token(token) => token.places(&mut places),
             _ => {}
         }
         places

@@ -7,7 +7,8 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
 use crate::fleet::{Index, IndexEntry, Key};
-use crate::text::{DeviceIdBuf, ProductIdBuf};
+use crate::number::{CampaignId, SecurityEpoch, Sha256Digest};
+use crate::text::{DeviceIdBuf, FileNameBuf, HardwareRevisionBuf, ProductIdBuf, RevisionBuf};
 use crate::time::Timestamp;
 
 /// Number of buckets that devices are spread over by the hash of their id.
@@ -41,9 +42,72 @@ pub struct Device {
     /// What is installed, by interned names.
     #[n(7)]
     pub installed: Vec<Installed>,
-    /// Its tags, sorted.
+    /// Its tags, sorted: words, or `key=value`. `site=` and `zone=` have a meaning for campaigns.
     #[n(8)]
     pub tags: Vec<Box<str>>,
+    /// The campaign that it is at work for: one attempt at a time.
+    #[n(9)]
+    pub attempt: Option<CampaignId>,
+    /// Its security epoch, as far as it is known.
+    #[n(10)]
+    pub epoch: Option<SecurityEpoch>,
+    /// The one protocol that it speaks, as the number of a dialect; fixed when it is first heard.
+    #[n(11)]
+    pub dialect: Option<u8>,
+    /// How it proves who it is; `None` if the broker's own means decide that.
+    #[n(12)]
+    pub credential: Option<Credential>,
+    /// Names and revisions that were never released, as the device tells them.
+    #[n(13)]
+    pub claimed: Option<Vec<ClaimedFile>>,
+    /// How many attempts have failed since the last that succeeded.
+    #[n(14)]
+    pub failures: Option<u8>,
+    /// The hardware revision as the device tells it, where no release lists it.
+    #[n(15)]
+    pub claimed_hardware: Option<HardwareRevisionBuf>,
+    /// Largest release body that its buffers take, in bytes, where it has said so.
+    #[n(16)]
+    pub metadata_bytes_max: Option<u32>,
+    /// The key of its evidence, wrapped like the grant keys.
+    #[cbor(n(17), with = "minicbor::bytes")]
+    pub evidence_key: Option<Vec<u8>>,
+    /// The boot counter and the number of the last evidence that was accepted: what does not rise is a copy.
+    #[n(18)]
+    pub evidence_seen: Option<(u32, u32)>,
+}
+
+/// How a device proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Credential {
+    /// A client certificate with this name in it, or with the device's own id.
+    #[n(0)]
+    Certificate {
+        /// The name.
+        #[n(0)]
+        name: Box<str>,
+    },
+    /// A password, kept as the SHA-256 of salt and password; it is long and random.
+    #[n(1)]
+    Password {
+        /// The salt.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        salt: Vec<u8>,
+        /// SHA-256 of salt and password.
+        #[n(1)]
+        hash: Sha256Digest,
+    },
+}
+
+/// A file as a device tells it, where no release has this name and revision.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct ClaimedFile {
+    /// The file.
+    #[n(0)]
+    pub file: FileNameBuf,
+    /// Its revision.
+    #[n(1)]
+    pub revision: RevisionBuf,
 }
 
 /// Whether a device takes part in updates.

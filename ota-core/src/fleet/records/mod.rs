@@ -3,10 +3,23 @@
 //! Each is stored as a CBOR map with numbered keys. Numbers are never used twice and new fields are optional, so
 //! servers of neighbouring versions can share a store.
 
+mod attempt;
+mod campaign;
 mod device;
+mod people;
+mod plan;
 mod product;
+mod release;
 mod small;
 
-pub use device::{BUCKETS, Device, DeviceStatus, Installed};
+pub use attempt::{Attempt, AttemptPhase, MOMENTS_MAX, Moment};
+pub use campaign::{Approval, Campaign, CampaignState, PausedFrom, Progress, Sample, Target};
+pub use device::{BUCKETS, ClaimedFile, Credential, Device, DeviceStatus, Installed};
+pub use people::{Group, PersonRole, PrincipalRecord, RoleGrant, Token};
+pub use plan::{
+    AttemptRules, Budget, Cause, DailyWindow, Date, DateRange, Gate, Limits, OnFailure, Pace, Plan,
+    Promotion, Schedule, Stage, Trial,
+};
 pub use product::{Product, RootRecord};
+pub use release::{BlockMapRecord, FileRecord, Hosting, ReleaseRecord, ReleaseStatus, RequirementRecord};
 pub use small::{BlobRecord, GrantKey, Interned, Setting};

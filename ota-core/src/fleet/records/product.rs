@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::number::{PackageVersion, RootVersion};
+use crate::number::{PackageVersion, RootVersion, Sha256Digest};
 use crate::time::Timestamp;
 
 /// A product.
@@ -30,6 +30,24 @@ pub struct Product {
     /// The version of the next release that does not say its own.
     #[n(5)]
     pub next_version: PackageVersion,
+    /// How many people must approve a campaign at least, not counting its author.
+    #[n(6)]
+    pub approvals_min: u8,
+    /// How many failed attempts in a row put a device into quarantine; 0 for never.
+    #[n(7)]
+    pub quarantine_after: u8,
+    /// Whether only authenticated evidence counts, whatever a gate says.
+    #[n(8)]
+    pub attested_only: bool,
+    /// The protocols that its devices may speak, one bit for the number of each dialect; 0 for all.
+    #[n(9)]
+    pub dialects: u32,
+    /// The SHA-256 of the token with which unknown devices may register themselves, if they may.
+    #[n(10)]
+    pub claim: Option<Sha256Digest>,
+    /// Whether a device with a valid certificate of the product's authority registers itself.
+    #[n(11)]
+    pub certificate_claims: bool,
 }
 
 /// One version of a product's root, as it is handed to devices.
