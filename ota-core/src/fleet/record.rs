@@ -1,5 +1,6 @@
 //! A record of any table: how it is stored, and where it is found.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::records::{
@@ -64,7 +65,7 @@ records! {
     Release(ReleaseRecord),
     Root(RootRecord),
     Blob(BlobRecord),
-    Campaign(Campaign),
+    Campaign(Box<Campaign>),
     Attempt(Attempt),
     Interned(Interned),
     Group(Group),
