@@ -20,6 +20,18 @@
 extern crate alloc;
 
 pub mod cbor;
+#[cfg(feature = "conformance")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::as_conversions,
+    reason = "a suite tells what is broken by panicking, and never runs in a product"
+)]
+pub mod conformance;
 pub mod crypto;
 pub mod device;
 #[cfg(feature = "fleet")]

@@ -103,6 +103,9 @@ impl IndexEntry {
     }
 }
 
+/// Where a scan begins and ends in the order of sort keys.
+pub type ScanBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// What a scan walks over, in rising order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Query {
@@ -148,7 +151,7 @@ impl Query {
     ///
     /// # Errors
     /// [`StoreErrorKind::Invalid`] for a cursor of another query.
-    pub fn bounds(&self, after: Option<&Cursor>) -> Result<(Bound<Vec<u8>>, Bound<Vec<u8>>), StoreError> {
+    pub fn bounds(&self, after: Option<&Cursor>) -> Result<ScanBounds, StoreError> {
         let (start, end) = match self {
             Self::Table { prefix, .. } => (prefix.clone(), behind(prefix)),
             Self::Index { from, below } => (from.place.clone(), below.clone()),

@@ -24,7 +24,7 @@ pub use blob::{BlobStore, BlobUpload};
 pub use broker::{Authorizer, Broker, ConnectRequest, Identity, Listener, Refusal, TopicAction};
 pub use counter::{CounterChange, CounterKey, CounterPrefix};
 pub use error::{BoxError, StoreError, StoreErrorKind};
-pub use index::{Index, IndexEntry, Query};
+pub use index::{Index, IndexEntry, Query, ScanBounds};
 pub use key::{Key, Table};
 pub use link::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
 pub use prepared::{Place, PreparedUnit, PreparedWrite, UnitError};

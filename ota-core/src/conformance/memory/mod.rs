@@ -1,0 +1,9 @@
+//! The in-memory references: what every other backend is compared with, and what tests of rules run on.
+//!
+//! They keep every promise of their traits except that nothing survives the process.
+
+mod blob_store;
+mod fleet_store;
+
+pub use blob_store::MemoryBlobStore;
+pub use fleet_store::MemoryFleetStore;
