@@ -1,7 +1,12 @@
 //! Behaviour suites for those who implement our traits, and the in-memory references the suites are checked against.
 //!
 //! A suite panics with the sentence that is broken. A bug found in one backend becomes a case here first, so that
-//! every backend is asked.
+//! every backend, and every wrapper around one, is asked.
 
+mod device_storage;
 #[cfg(feature = "fleet")]
 pub mod memory;
+mod memory_storage;
+
+pub use device_storage::device_storage;
+pub use memory_storage::{CutPoint, MemoryStorage};

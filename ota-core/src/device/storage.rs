@@ -77,7 +77,7 @@ pub trait DeviceStorage {
     /// # Errors
     /// [`StorageFaultKind::Full`] if `size` is over the capacity, before anything is erased;
     /// [`StorageFaultKind::OutOfBounds`] for a `keep` that breaks its rule; [`StorageFaultKind::NoSuchArea`];
-    /// [`StorageFaultKind::Medium`].
+    /// [`StorageFaultKind::Medium`], after which the area is not prepared.
     fn prepare(&mut self, area: Area<'_>, size: ByteLength, keep: ByteLength) -> Result<(), StorageFault>;
 
     /// Writes bytes into a prepared area behind what was kept, each byte at most once after
@@ -89,8 +89,9 @@ pub trait DeviceStorage {
     /// give different bytes each time.
     ///
     /// # Errors
-    /// [`StorageFaultKind::OutOfBounds`] past the prepared size; [`StorageFaultKind::NoSuchArea`];
-    /// [`StorageFaultKind::Medium`].
+    /// [`StorageFaultKind::OutOfBounds`] outside of what was prepared since the device started, in what was kept, and
+    /// for a piece that does not fit the granularity; [`StorageFaultKind::NoSuchArea`];
+    /// [`StorageFaultKind::Medium`], after which the piece reads as anything and the area has to be prepared again.
     fn write(&mut self, area: Area<'_>, offset: ByteOffset, bytes: &[u8]) -> Result<(), StorageFault>;
 
     /// Reads exactly `into.len()` bytes from an area; bytes never written read as anything.
