@@ -30,6 +30,8 @@ pub const URLS_MAX: usize = 4;
 pub const INTEGRITY_STRINGS_MAX: usize = 7;
 /// Longest integrity string as text, in bytes (`sha2-512:` and 128 hex digits).
 pub const INTEGRITY_STRING_BYTES_MAX: usize = 137;
+/// Longest form of what a signature over a file covers, in bytes; it is written into a buffer of this size.
+pub const FILE_STATEMENT_BYTES_MAX: usize = 512;
 
 /// Largest release body, in bytes.
 pub const RELEASE_BODY_BYTES_MAX: usize = 256 * 1024;
@@ -124,4 +126,9 @@ const _: () = {
     assert!(FILE_NAME_BYTES_MAX <= NAME_BYTES_MAX);
     assert!(NAME_BYTES_MAX + 1 + DEVICE_ID_BYTES_MAX <= RECORD_KEY_BYTES_MAX);
     assert!(RELEASE_BODY_BYTES_MAX + ENVELOPE_BYTES_MAX < STORED_RECORD_BYTES_MAX);
+    // Array head, domain, product, package, file name, revision, size and SHA-256, each with its own head.
+    assert!(
+        1 + 12 + 2 * (2 + NAME_BYTES_MAX) + (2 + FILE_NAME_BYTES_MAX) + (2 + REVISION_BYTES_MAX) + 9 + 34
+            <= FILE_STATEMENT_BYTES_MAX
+    );
 };

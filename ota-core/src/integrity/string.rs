@@ -1,6 +1,7 @@
 //! One integrity string, parsed; every build can read all of them, even those that it cannot compute.
 
 use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::crypto::SignatureAlgorithm;
 use crate::list::Item;
 use crate::number::KeyId;
 
@@ -50,6 +51,30 @@ impl Algorithm {
         }
     }
 
+    /// Its name in texts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "crc32",
+            Self::Sha256 => "sha2-256",
+            Self::Sha3_256 => "sha3-256",
+            Self::Sha512 => "sha2-512",
+            Self::Sha3_512 => "sha3-512",
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+
+    /// The scheme of its signature, if it is one.
+    #[must_use]
+    pub const fn signature(self) -> Option<SignatureAlgorithm> {
+        match self {
+            Self::EcdsaP256 => Some(SignatureAlgorithm::EcdsaP256),
+            Self::Ed25519 => Some(SignatureAlgorithm::Ed25519),
+            _ => None,
+        }
+    }
+
     /// What kind of promise it gives.
     #[must_use]
     pub const fn strength(self) -> Strength {
@@ -58,6 +83,12 @@ impl Algorithm {
             Self::Sha256 | Self::Sha3_256 | Self::Sha512 | Self::Sha3_512 => Strength::Hash,
             Self::EcdsaP256 | Self::Ed25519 => Strength::Signature,
         }
+    }
+}
+
+impl core::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -70,6 +101,16 @@ pub enum Strength {
     Hash,
     /// Against anybody who does not hold the key.
     Signature,
+}
+
+impl core::fmt::Display for Strength {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Checksum => "checksum",
+            Self::Hash => "hash",
+            Self::Signature => "signature",
+        })
+    }
 }
 
 /// One integrity string.
@@ -114,6 +155,18 @@ impl IntegrityString {
             Self::EcdsaP256 { .. } => Algorithm::EcdsaP256,
             Self::Ed25519 { .. } => Algorithm::Ed25519,
         }
+    }
+
+    /// Whether this is the string of `algorithm` with this digest; a signature is never equal to a digest.
+    #[must_use]
+    pub(super) fn is_digest(&self, algorithm: Algorithm, digest: &[u8]) -> bool {
+        let expected: &[u8] = match self {
+            Self::Crc32(value) => value,
+            Self::Sha256(value) | Self::Sha3_256(value) => value,
+            Self::Sha512(value) | Self::Sha3_512(value) => value,
+            Self::EcdsaP256 { .. } | Self::Ed25519 { .. } => return false,
+        };
+        self.algorithm() == algorithm && expected == digest
     }
 }
 

@@ -81,12 +81,12 @@ pub(super) struct Electorate<'x, 'a> {
 ///
 /// Signatures of other keys prove nothing and are passed over, as are those of an algorithm that the verifier
 /// does not know. A signature of a key that counts but does not match refuses the whole envelope.
-pub(super) fn step(
+pub(super) fn step<V: SignatureVerifier>(
     next: &mut u8,
     envelope: &Envelope<'_>,
     role: Role,
     electorates: &mut [Electorate<'_, '_>],
-    verifier: &impl SignatureVerifier,
+    verifier: &V,
 ) -> Result<Progress, TrustError> {
     while electorates.iter().any(|one| !one.tally.meets(one.ring, role)) {
         let Some(signature) = envelope.signature(usize::from(*next)) else {
@@ -99,7 +99,7 @@ pub(super) fn step(
         if key.algorithm != header.algorithm {
             return Err(TrustError::AlgorithmMismatch { key: header.key });
         }
-        if !verifier.supports(key.algorithm) {
+        if !V::supports(key.algorithm) {
             continue;
         }
         let Some(product) = electorates.first().map(|one| one.ring.root.product) else { break };
