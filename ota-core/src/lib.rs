@@ -19,6 +19,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod block_map;
 pub mod cbor;
 #[cfg(feature = "conformance")]
 #[allow(
