@@ -81,6 +81,15 @@ pub const TOPIC_BYTES_MAX: usize = TOPIC_PREFIX_BYTES_MAX + DEVICE_ID_BYTES_MAX 
 /// Most files that a check-in lists.
 pub const INVENTORY_MAX: usize = 1024;
 
+/// Longest file name and revision of the original protocol together, in bytes.
+pub const SFT_NAME_AND_REVISION_BYTES_MAX: usize = 999;
+/// Longest chunk of the original protocol, in bytes: with more its clients' length wraps.
+pub const SFT_CHUNK_BYTES_MAX: u32 = 65_535;
+/// Most entries of a list of the original protocol.
+pub const SFT_FILES_MAX: usize = 64;
+/// Longest message of the original protocol, in bytes: a chunk, its file's names and the rest.
+pub const SFT_MESSAGE_BYTES_MAX: usize = 65_535 + SFT_NAME_AND_REVISION_BYTES_MAX + 64;
+
 /// Smallest unit of a block map, in bytes.
 pub const UNIT_BYTES_MIN: u32 = 256;
 /// Unit of a block map unless said otherwise, in bytes.

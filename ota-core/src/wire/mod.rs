@@ -15,7 +15,7 @@
 //! ```
 
 mod code;
-mod codec;
+pub(crate) mod codec;
 mod down;
 mod evidence;
 mod part;
