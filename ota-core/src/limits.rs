@@ -71,7 +71,7 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 + BLOCK_OVERHEAD_BYTES_MAX;
 /// Longest message to a device that is not a block, in bytes: what a device's buffer for them must hold, unless a
 /// newer server adds extensions.
-pub const ANSWER_BYTES_MAX: usize = 1024;
+pub const ANSWER_BYTES_MAX: usize = 768;
 /// Longest bitmap of wanted blocks, in bytes: one bit for each block that one request may ask for.
 pub const WANT_BITMAP_BYTES_MAX: usize = 64;
 /// Longest prefix of the topics, in bytes.
