@@ -15,6 +15,8 @@ mod release_check;
 mod requirement;
 mod root;
 mod root_check;
+#[cfg(feature = "sign")]
+mod sign;
 mod state;
 
 pub use assignment::{Action, Assignment};
@@ -30,6 +32,8 @@ pub use release_check::{
 pub use requirement::unmet_requirement;
 pub use root::{Key, RoleKeys, Root};
 pub use root_check::{RootCheck, SignatureProgress, TrustedRoot};
+#[cfg(feature = "sign")]
+pub use sign::{BuildError, EpochRaise, SignedBody, sign_assignment};
 pub use state::{Generations, TrustedState};
 
 /// Who signs what.

@@ -183,7 +183,7 @@ fn may_install(
 #[derive(Debug)]
 pub struct SignatureCheck<'r, 'a> {
     root: &'r TrustedRoot<'r>,
-    envelope: Envelope<'a>,
+    envelope: Envelope<'r>,
     body: HashedBody<'a>,
     next: u8,
     tally: Tally,
@@ -196,7 +196,7 @@ impl<'r, 'a> SignatureCheck<'r, 'a> {
     /// [`TrustError`] if the envelope is malformed or speaks of another body.
     pub fn begin(
         root: &'r TrustedRoot<'_>,
-        envelope: &'a [u8],
+        envelope: &'r [u8],
         body: HashedBody<'a>,
     ) -> Result<Self, TrustError> {
         if body.bytes().len() > RELEASE_BODY_BYTES_MAX {
@@ -287,7 +287,7 @@ impl<'r, 'a> ReleaseCheck<'r, 'a> {
     pub fn begin(
         root: &'r TrustedRoot<'_>,
         assignment: &VerifiedAssignment,
-        envelope: &'a [u8],
+        envelope: &'r [u8],
         body: HashedBody<'a>,
         device: InstallContext<'r>,
     ) -> Result<Self, TrustError> {

@@ -1,7 +1,7 @@
 //! The body of a root: whose keys count for what.
 
 use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
-use crate::crypto::{PUBLIC_KEY_BYTES_MAX, Sha256, SignatureAlgorithm, digest};
+use crate::crypto::{PUBLIC_KEY_BYTES_MAX, Sha256, SignatureAlgorithm, key_id};
 use crate::integrity::Strength;
 use crate::limits::{KEYS_MAX, ROLE_KEYS_MAX, ROOT_BODY_BYTES_MAX};
 use crate::list::{Item, List};
@@ -297,8 +297,7 @@ impl Key<'_> {
     /// Its id: the first 8 bytes of the SHA-256 of its public bytes.
     #[must_use]
     pub fn id<H: Sha256>(&self) -> KeyId {
-        let [b0, b1, b2, b3, b4, b5, b6, b7, ..] = digest::<H>(self.public);
-        KeyId([b0, b1, b2, b3, b4, b5, b6, b7])
+        key_id::<H>(self.public)
     }
 
     /// Whether whoever holds the other key holds this one too: the same point, or its negative. The sign of a point

@@ -128,7 +128,7 @@ pub struct SignatureProgress {
 pub struct RootCheck<'r, 'a> {
     current: &'r TrustedRoot<'r>,
     state: TrustedState,
-    envelope: Envelope<'a>,
+    envelope: Envelope<'r>,
     following: KeyRing<'a>,
     next: u8,
     by_current: Tally,
@@ -144,7 +144,7 @@ impl<'r, 'a> RootCheck<'r, 'a> {
     pub fn begin<H: Sha256>(
         current: &'r TrustedRoot<'_>,
         state: &TrustedState,
-        envelope: &'a [u8],
+        envelope: &'r [u8],
         body: HashedBody<'a>,
     ) -> Result<Self, TrustError> {
         current.demand_state(state)?;
