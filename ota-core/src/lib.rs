@@ -44,6 +44,7 @@ pub mod list;
 #[cfg(feature = "fleet")]
 mod minicbor_impls;
 pub mod number;
+pub mod sft;
 pub mod text;
 pub mod time;
 pub mod trust;

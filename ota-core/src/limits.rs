@@ -71,7 +71,7 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 + BLOCK_OVERHEAD_BYTES_MAX;
 /// Longest message to a device that is not a block, in bytes: what a device's buffer for them must hold, unless a
 /// newer server adds extensions.
-pub const ANSWER_BYTES_MAX: usize = 1024;
+pub const ANSWER_BYTES_MAX: usize = 768;
 /// Longest bitmap of wanted blocks, in bytes: one bit for each block that one request may ask for.
 pub const WANT_BITMAP_BYTES_MAX: usize = 64;
 /// Longest prefix of the topics, in bytes.
@@ -80,6 +80,15 @@ pub const TOPIC_PREFIX_BYTES_MAX: usize = 64;
 pub const TOPIC_BYTES_MAX: usize = TOPIC_PREFIX_BYTES_MAX + DEVICE_ID_BYTES_MAX + 8;
 /// Most files that a check-in lists.
 pub const INVENTORY_MAX: usize = 1024;
+
+/// Longest file name and revision of the original protocol together, in bytes.
+pub const SFT_NAME_AND_REVISION_BYTES_MAX: usize = 999;
+/// Longest chunk of the original protocol, in bytes: with more its clients' length wraps.
+pub const SFT_CHUNK_BYTES_MAX: u32 = 65_535;
+/// Most entries of a list of the original protocol.
+pub const SFT_FILES_MAX: usize = 64;
+/// Longest message of the original protocol, in bytes: a chunk, its file's names and the rest.
+pub const SFT_MESSAGE_BYTES_MAX: usize = 65_535 + SFT_NAME_AND_REVISION_BYTES_MAX + 64;
 
 /// Smallest unit of a block map, in bytes.
 pub const UNIT_BYTES_MIN: u32 = 256;

@@ -1,1 +1,3 @@
 //! Seeded fleets, links and flash that join the device's half and the fleet's half.
+
+pub mod flash;

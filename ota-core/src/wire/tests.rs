@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cbor::{DecodeErrorKind, EncodeError, Reader};
+use crate::crypto::{Authenticator, MacError};
 use crate::limits::{
     ANSWER_BYTES_MAX, ASSIGNMENT_BYTES_MAX, BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_MAP_BYTES_MAX,
     BLOCK_OVERHEAD_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, DETAIL_BYTES_MAX, GRANT_BYTES_MAX, INVENTORY_MAX,
@@ -347,14 +348,28 @@ fn extensions_are_skipped_or_refused_by_their_key() {
     }
 }
 
-/// A stand-in for a MAC: it depends on every byte and on their order, which is all that these tests need.
-fn checksum(covered: &Covered<'_>) -> [u8; 32] {
-    let mut state = [0_u8; 32];
-    for (place, byte) in covered.pieces().concat().into_iter().enumerate() {
-        state[place % 32] = state[place % 32].rotate_left(3) ^ byte;
-        state[(place + 7) % 32] = state[(place + 7) % 32].wrapping_add(byte).wrapping_mul(31);
+/// A stand-in for a MAC: it depends on every byte and on their order, which is all that these tests need, also in
+/// builds without the software HMAC.
+struct Checksum;
+
+impl Authenticator for Checksum {
+    fn authenticate(&self, parts: &[&[u8]]) -> Result<[u8; 32], MacError> {
+        let mut state = [0_u8; 32];
+        for (place, byte) in parts.concat().into_iter().enumerate() {
+            state[place % 32] = state[place % 32].rotate_left(3) ^ byte;
+            state[(place + 7) % 32] = state[(place + 7) % 32].wrapping_add(byte).wrapping_mul(31);
+        }
+        Ok(state)
     }
-    state
+}
+
+/// A key that nobody may ask.
+struct Untouched;
+
+impl Authenticator for Untouched {
+    fn authenticate(&self, _parts: &[&[u8]]) -> Result<[u8; 32], MacError> {
+        Err(MacError::Unavailable)
+    }
 }
 
 #[test]
@@ -363,12 +378,11 @@ fn evidence_is_found_in_the_bytes_received() {
     let inventory = [item("app", "1")];
     for message in [Up::Report(report(None)), Up::CheckIn(check_in(&inventory))] {
         let mut buffer = [0; 512];
-        let sent = message.encode_attested(&mut buffer, device, BootCounter(4), 1000, checksum).unwrap();
+        let sent = message.encode_attested(&mut buffer, device, BootCounter(4), 1000, &Checksum).unwrap();
         let received = Up::decode(sent).unwrap();
         let covered = Covered::of(device, sent).unwrap().unwrap();
-        assert_eq!(covered.mac(), checksum(&covered));
-        let mut mac = [0; 32];
-        mac.copy_from_slice(covered.mac());
+        assert_eq!(covered.verify(&Checksum), Ok(()));
+        let mac = *covered.mac();
         assert_eq!(received, message.with_evidence(Evidence { boot: BootCounter(4), sequence: 1000, mac }));
         let joined = covered.pieces().concat();
         let head = [b"ota/v1/evidence/pump-7\0".as_slice(), &sent[..sent.len() - 32]].concat();
@@ -381,7 +395,7 @@ fn evidence_changes_with_every_byte_and_with_the_device() {
     let device = DeviceId::new("pump-7").unwrap();
     let mut buffer = [0; 256];
     let sent = Up::Report(report(None))
-        .encode_attested(&mut buffer, device, BootCounter(4), 1000, checksum)
+        .encode_attested(&mut buffer, device, BootCounter(4), 1000, &Checksum)
         .unwrap()
         .to_vec();
     let mut readable = 0;
@@ -391,13 +405,13 @@ fn evidence_changes_with_every_byte_and_with_the_device() {
             forged[place] ^= 1 << bit;
             let Ok(Some(covered)) = Covered::of(device, &forged) else { continue };
             readable += usize::from(Up::decode(&forged).is_ok());
-            assert_ne!(covered.mac(), checksum(&covered), "bit {bit} of byte {place}");
+            assert_eq!(covered.verify(&Checksum), Err(MacError::Mismatch), "bit {bit} of byte {place}");
         }
     }
     assert!(readable > 300, "only {readable} forgeries could be read: the test would prove nothing");
     let other = DeviceId::new("pump-8").unwrap();
     let covered = Covered::of(other, &sent).unwrap().unwrap();
-    assert_ne!(covered.mac(), checksum(&covered));
+    assert_eq!(covered.verify(&Checksum), Err(MacError::Mismatch));
 }
 
 #[test]
@@ -411,7 +425,7 @@ fn evidence_covers_extensions_that_are_not_known() {
     message.extend([0x18, 64, 0x05]);
     assert_eq!(Up::decode(&message), Ok(Up::Report(report(Some(evidence)))));
     let covered = Covered::of(device, &message).unwrap().unwrap();
-    assert_eq!(covered.mac(), [0x33; 32]);
+    assert_eq!(covered.mac(), &[0x33; 32]);
     assert!(covered.pieces().concat().ends_with(&[0x58, 32, 0x18, 64, 0x05]));
 }
 
@@ -420,12 +434,13 @@ fn requests_carry_no_evidence() {
     let device = DeviceId::new("d").unwrap();
     let request = Up::WantBlocks(want(Want::Count(1)));
     let mut buffer = [0; 128];
-    let sent = request
-        .encode_attested(&mut buffer, device, BootCounter(1), 1, |_| panic!("nothing is to be covered"))
-        .unwrap();
+    let sent = request.encode_attested(&mut buffer, device, BootCounter(1), 1, &Untouched).unwrap();
     assert_eq!(Up::decode(sent), Ok(request));
     assert_eq!(Covered::of(device, sent), Ok(None));
-    assert_eq!(Covered::of(device, &Up::Report(report(None)).to_vec().unwrap()), Ok(None));
+    let report = Up::Report(report(None));
+    let refused = report.encode_attested(&mut buffer, device, BootCounter(1), 1, &Untouched);
+    assert_eq!(refused, Err(AttestError::Mac(MacError::Unavailable)));
+    assert_eq!(Covered::of(device, &report.to_vec().unwrap()), Ok(None));
 }
 
 #[test]
