@@ -39,6 +39,8 @@ pub const RELEASE_BODY_BYTES_MAX: usize = 256 * 1024;
 pub const ROOT_BODY_BYTES_MAX: usize = 4096;
 /// Largest signed assignment, envelope included, in bytes.
 pub const ASSIGNMENT_BYTES_MAX: usize = 512;
+/// How far apart the clocks of a fleet's servers may be, in milliseconds: 5 minutes.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1000;
 /// How often a device stores nothing but a later time, in milliseconds: once a day.
 pub const TIME_STORED_EVERY_MS: u64 = 24 * 3600 * 1000;
 /// Largest envelope of a release or a root, in bytes.
@@ -133,6 +135,7 @@ const _: () = {
     assert!(ROLE_KEYS_MAX <= KEYS_MAX && KEYS_MAX <= SIGNATURES_MAX);
     assert!(INVENTORY_MAX >= FILES_MAX);
     assert!(FILE_NAME_BYTES_MAX <= NAME_BYTES_MAX);
+    assert!(CLOCK_SKEW_MS_MAX < TIME_STORED_EVERY_MS);
     assert!(NAME_BYTES_MAX + 1 + DEVICE_ID_BYTES_MAX <= RECORD_KEY_BYTES_MAX);
     assert!(RELEASE_BODY_BYTES_MAX + ENVELOPE_BYTES_MAX < STORED_RECORD_BYTES_MAX);
     // Array head, domain, product, package, file name, revision, size and SHA-256, each with its own head.
