@@ -177,7 +177,7 @@ fn verifiers_compose_and_say_what_they_cannot_do() {
         assert!(Both::supports(algorithm) && <&Both>::supports(algorithm) && !None::supports(algorithm));
         assert_eq!(VERIFIER.verify(algorithm, public, b"message", &signature), Ok(()));
         assert_eq!(
-            (&VERIFIER).verify(algorithm, public, b"massage", &signature),
+            <&Either<Ed25519, EcdsaP256>>::verify(&&VERIFIER, algorithm, public, b"massage", &signature),
             Err(SignatureError::Mismatch)
         );
         let unsupported = Err(SignatureError::Unsupported);

@@ -98,6 +98,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn unhex(digits: &str) -> Vec<u8> {
-    assert!(digits.len() % 2 == 0 && digits.is_ascii(), "{digits}");
+    assert!(digits.len().is_multiple_of(2) && digits.is_ascii(), "{digits}");
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
