@@ -81,10 +81,18 @@ enum Unit {
     TornErase,
 }
 
+impl Unit {
+    const fn is_unstable(self) -> bool {
+        matches!(self, Self::TornWrite | Self::TornErase)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Block {
     bytes: Box<[u8]>,
     units: Box<[Unit]>,
+    /// How many of the units are unstable.
+    unstable: usize,
 }
 
 /// A simulated NOR flash with write units of `WRITE` bytes and erase blocks of `ERASE` bytes.
@@ -113,6 +121,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> SimFlash<WRITE, 
         let erased = Arc::new(Block {
             bytes: vec![0xFF; ERASE].into(),
             units: vec![Unit::Erased; ERASE / WRITE].into(),
+            unstable: 0,
         });
         Self {
             blocks: vec![erased; blocks],
@@ -196,8 +205,7 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> SimFlash<WRITE, 
     /// How many units read differently each time.
     #[must_use]
     pub fn unstable_units(&self) -> usize {
-        let unstable = |unit: &&Unit| matches!(unit, Unit::TornWrite | Unit::TornErase);
-        self.blocks.iter().map(|block| block.units.iter().filter(unstable).count()).sum()
+        self.blocks.iter().map(|block| block.unstable).sum()
     }
 
     fn begin(&mut self) -> Result<Option<(CutPoint, SimFlashFault)>, SimFlashFault> {
@@ -235,6 +243,8 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> SimFlash<WRITE, 
         let position = (block * ERASE / WRITE + unit) as u64;
         let target = Arc::make_mut(&mut self.blocks[block]);
         self.hash ^= hash_unit(position, target.units[unit], &target.bytes[range.clone()]);
+        target.unstable += usize::from(state.is_unstable());
+        target.unstable -= usize::from(target.units[unit].is_unstable());
         target.units[unit] = state;
         if let Some(bytes) = bytes {
             target.bytes[range.clone()].copy_from_slice(bytes);
@@ -306,6 +316,9 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> SimFlash<WRITE, 
     }
 
     fn unstable(&mut self, state: Unit, byte: u8) -> u8 {
+        if !state.is_unstable() {
+            return byte;
+        }
         self.noise = self.noise.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
         let noise = (self.noise >> 40) as u8;
         match (state, self.luck) {
@@ -355,16 +368,13 @@ impl<const WRITE: usize, const ERASE: usize, const READ: usize> ReadNorFlash
         let offset = self.accessible(offset, bytes.len(), READ)?;
         let mut done = 0;
         while done < bytes.len() {
-            let address = offset + done;
-            let block = Arc::clone(&self.blocks[address / ERASE]);
-            let length = (WRITE - address % WRITE).min(bytes.len() - done);
-            let state = block.units[address % ERASE / WRITE];
-            let kept = &block.bytes[address % ERASE..address % ERASE + length];
+            let (number, within) = ((offset + done) / ERASE, (offset + done) % ERASE);
+            let length = (ERASE - within).min(bytes.len() - done);
             let target = &mut bytes[done..done + length];
-            target.copy_from_slice(kept);
-            if matches!(state, Unit::TornWrite | Unit::TornErase) {
-                for byte in target {
-                    *byte = self.unstable(state, *byte);
+            target.copy_from_slice(&self.blocks[number].bytes[within..within + length]);
+            if self.blocks[number].unstable > 0 {
+                for (at, byte) in (within..).zip(target) {
+                    *byte = self.unstable(self.blocks[number].units[at / WRITE], *byte);
                 }
             }
             done += length;
