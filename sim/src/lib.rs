@@ -2,3 +2,4 @@
 
 pub mod flash;
 pub mod storage;
+pub mod storage_sweep;
