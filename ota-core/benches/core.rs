@@ -11,9 +11,10 @@ use std::time::Instant;
 use ed25519_dalek::{Signature, VerifyingKey};
 use ota_core::crypto::sign::{EcdsaP256Signer, Ed25519Signer, Signer};
 use ota_core::crypto::soft::{
-    EcdsaP256, Ed25519, SoftCrc32, SoftCrc32Fast, SoftSha3_256, SoftSha3_512, SoftSha256, SoftSha512,
+    EcdsaP256, Ed25519, SoftCrc32, SoftCrc32Fast, SoftCrc32Tiny, SoftSha3_256, SoftSha3_512, SoftSha256,
+    SoftSha512,
 };
-use ota_core::crypto::{Either, digest};
+use ota_core::crypto::{Either, NoSignatures, digest};
 use ota_core::integrity::{FileCheck, FileSubject, IntegrityString, Strength, Suite, sign_file};
 use ota_core::list::List;
 use ota_core::number::{
@@ -53,6 +54,15 @@ impl Suite for Firmware {
     type Verifier = Ed25519;
 }
 
+/// The smallest firmware: no table for CRC-32.
+struct Tiny;
+
+impl Suite for Tiny {
+    type Sha256 = SoftSha256;
+    type Others = (SoftCrc32Tiny,);
+    type Verifier = NoSignatures;
+}
+
 fn main() {
     println!("<!-- bench: core -->");
     integrity();
@@ -61,34 +71,33 @@ fn main() {
     println!("<!-- /bench -->");
 }
 
-/// Medians of the things that were run side by side, and of the ratio of the last to the first.
-struct Compared {
-    first: Duration,
-    last: Duration,
-    ratio: f64,
+/// How long each of some things took in each round, one behind the other within a round.
+struct Rounds<const N: usize>([Vec<Duration>; N]);
+
+impl<const N: usize> Rounds<N> {
+    fn run(mut work: [&mut dyn FnMut(); N]) -> Self {
+        let mut times: [Vec<Duration>; N] = core::array::from_fn(|_| Vec::with_capacity(ROUNDS));
+        for round in 0..ROUNDS {
+            // Who goes first changes, so that nobody always finds warm caches.
+            for turn in 0..N {
+                let whose = (round + turn) % N;
+                times[whose].push(time(&mut work[whose]));
+            }
+        }
+        Self(times)
+    }
+
+    fn median(&self, which: usize) -> Duration {
+        median(self.0[which].iter().copied())
+    }
+
+    /// The median of how many times longer one took than another in the same round.
+    fn ratio(&self, of: usize, to: usize) -> f64 {
+        median(self.0[of].iter().zip(&self.0[to]).map(|(of, to)| of.as_secs_f64() / to.as_secs_f64()))
+    }
 }
 
-fn compare(mut first: impl FnMut(), mut last: impl FnMut()) -> Compared {
-    let mut rounds: Vec<(Duration, Duration)> = Vec::with_capacity(ROUNDS);
-    for round in 0..ROUNDS {
-        // Who goes first changes, so that neither always finds warm caches.
-        let pair = if round % 2 == 0 {
-            let before = time(&mut first);
-            (before, time(&mut last))
-        } else {
-            let after = time(&mut last);
-            (time(&mut first), after)
-        };
-        rounds.push(pair);
-    }
-    Compared {
-        first: median(rounds.iter().map(|(first, _)| *first)),
-        last: median(rounds.iter().map(|(_, last)| *last)),
-        ratio: median(rounds.iter().map(|(first, last)| last.as_secs_f64() / first.as_secs_f64())),
-    }
-}
-
-fn time(work: &mut impl FnMut()) -> Duration {
+fn time(work: &mut dyn FnMut()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
@@ -107,9 +116,17 @@ fn integrity() {
     println!("|---|---:|---:|---:|---:|");
     let bytes: Vec<u8> = (0..FILE_BYTES).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
 
+    static TINY: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
     static SMALL: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
     static LARGE: crc::Crc<u32, crc::Table<16>> = crc::Crc::<u32, crc::Table<16>>::new(&crc::CRC_32_ISO_HDLC);
     let string = IntegrityString::Crc32(digest::<SoftCrc32>(&bytes));
+    row::<Tiny>(
+        "crc32, no table",
+        string,
+        &bytes,
+        &NoSignatures,
+        bare(&bytes, || TINY.digest(), |crc, piece| crc.update(piece), |crc| sink(crc.finalize())),
+    );
     row::<Firmware>(
         "crc32, table of 1 KiB",
         string,
@@ -163,7 +180,7 @@ fn bare_digest<'b, H: sha2::Digest + 'b>(bytes: &'b [u8]) -> impl Fn(bool) + 'b 
     bare(bytes, H::new, |hasher, piece| hasher.update(piece), |hasher| sink(hasher.finalize()))
 }
 
-/// One line of the table for a digest.
+/// Measures one digest.
 fn row<S: Suite>(
     name: &str,
     string: IntegrityString,
@@ -176,9 +193,10 @@ fn row<S: Suite>(
     let release = release(&files);
     // SHA-256 is the one digest that runs anyway, and must not be counted twice.
     let is_sha256 = matches!(string, IntegrityString::Sha256(_));
-    let alone = compare(|| bare(false), || bare(false));
-    let compared = compare(|| bare(!is_sha256), || checked::<S>(&release, bytes, |_| None, verifier));
-    line(name, Some(alone.first), &compared);
+    let rounds = Rounds::run([&mut || bare(false), &mut || bare(!is_sha256), &mut || {
+        checked::<S>(&release, bytes, |_| None, verifier)
+    }]);
+    line(name, &rounds);
 }
 
 fn signed_rows(bytes: &[u8]) {
@@ -196,38 +214,50 @@ fn signed_rows(bytes: &[u8]) {
         let strings = [string];
         let files = [file(&strings)];
         let release = release(&files);
-        let compared = compare(
-            || {
-                let hash = bare_digest::<sha2::Sha256>(bytes);
+        let hash = bare_digest::<sha2::Sha256>(bytes);
+        let verify = || match &string {
+            IntegrityString::Ed25519 { signature, .. } => {
+                let key = VerifyingKey::from_bytes(key.public.try_into().unwrap()).unwrap();
+                key.verify_strict(statement, &Signature::from_bytes(signature)).unwrap();
+            }
+            IntegrityString::EcdsaP256 { signature, .. } => {
+                let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(key.public).unwrap();
+                let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
+                key.verify(statement, &signature).unwrap();
+            }
+            _ => unreachable!("a signer makes signatures"),
+        };
+        let rounds = Rounds::run([
+            &mut || verify(),
+            &mut || {
                 hash(false);
-                match &string {
-                    IntegrityString::Ed25519 { signature, .. } => {
-                        let key = VerifyingKey::from_bytes(key.public.try_into().unwrap()).unwrap();
-                        key.verify_strict(statement, &Signature::from_bytes(signature)).unwrap();
-                    }
-                    IntegrityString::EcdsaP256 { signature, .. } => {
-                        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(key.public).unwrap();
-                        let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
-                        key.verify(statement, &signature).unwrap();
-                    }
-                    _ => unreachable!("a signer makes signatures"),
-                }
+                verify();
             },
-            || checked::<Host>(&release, bytes, |_| Some(key), &VERIFIER),
+            &mut || checked::<Host>(&release, bytes, |_| Some(key), &VERIFIER),
+        ]);
+        println!(
+            "| {}, once {} us | - | {} | {} | {} |",
+            string.algorithm(),
+            rounds.median(0).as_micros(),
+            speed(rounds.median(1)),
+            speed(rounds.median(2)),
+            overhead(&rounds)
         );
-        line(string.algorithm().name(), None, &compared);
     }
 }
 
-fn line(name: &str, alone: Option<Duration>, compared: &Compared) {
-    let speed = |time: Duration| format!("{:.0}", 1e-6 * FILE_BYTES as f64 / time.as_secs_f64());
-    println!(
-        "| {name} | {} | {} | {} | {:+.1} % |",
-        alone.map_or("-".to_owned(), speed),
-        speed(compared.first),
-        speed(compared.last),
-        100.0 * (compared.ratio - 1.0)
-    );
+/// One line for a digest: the bare crate, the bare crate with SHA-256, and the check.
+fn line(name: &str, rounds: &Rounds<3>) {
+    let [alone, same_work, check] = [0, 1, 2].map(|which| speed(rounds.median(which)));
+    println!("| {name} | {alone} | {same_work} | {check} | {} |", overhead(rounds));
+}
+
+fn speed(time: Duration) -> String {
+    format!("{:.0}", 1e-6 * FILE_BYTES as f64 / time.as_secs_f64())
+}
+
+fn overhead(rounds: &Rounds<3>) -> String {
+    format!("{:+.1} %", 100.0 * (rounds.ratio(2, 1) - 1.0))
 }
 
 fn checked<'k, S: Suite>(
@@ -288,23 +318,18 @@ fn messages() {
         let mut encoded = vec![0; length + 64];
         let mut copied = vec![0; length];
         let message = block.encode_to_slice(&mut encoded).unwrap().to_vec();
-        let copy = compare(
-            || {
+        let rounds = Rounds::run([
+            &mut || {
                 repeat(|| {
                     copied.copy_from_slice(black_box(&bytes));
                     sink(&copied);
                 })
             },
-            || repeat(|| sink(black_box(&block).encode_to_slice(&mut encoded).unwrap())),
-        );
-        let decode = compare(|| (), || repeat(|| sink(Down::decode(black_box(&message)).unwrap())));
-        let each = |time: Duration| time.as_nanos() / u128::from(MESSAGES);
-        println!(
-            "| Block of {length} bytes | {} | {} | {} |",
-            each(copy.first),
-            each(copy.last),
-            each(decode.last)
-        );
+            &mut || repeat(|| sink(black_box(&block).encode_to_slice(&mut encoded).unwrap())),
+            &mut || repeat(|| sink(Down::decode(black_box(&message)).unwrap())),
+        ]);
+        let [copy, encode, decode] = [0, 1, 2].map(|which| each(rounds.median(which)));
+        println!("| Block of {length} bytes | {copy} | {encode} | {decode} |");
     }
     let want = Up::WantBlocks(WantBlocks {
         offer: OfferId([1; 8]),
@@ -316,12 +341,17 @@ fn messages() {
     });
     let mut encoded = vec![0; 256];
     let message = want.encode_to_slice(&mut encoded).unwrap().to_vec();
-    let each = |time: Duration| time.as_nanos() / u128::from(MESSAGES);
-    let codec = compare(
-        || repeat(|| sink(black_box(&want).encode_to_slice(&mut encoded).unwrap())),
-        || repeat(|| sink(Up::decode(black_box(&message)).unwrap())),
-    );
-    println!("| WantBlocks of 15 blocks | - | {} | {} |", each(codec.first), each(codec.last));
+    let rounds = Rounds::run([
+        &mut || repeat(|| sink(black_box(&want).encode_to_slice(&mut encoded).unwrap())),
+        &mut || repeat(|| sink(Up::decode(black_box(&message)).unwrap())),
+    ]);
+    let [encode, decode] = [0, 1].map(|which| each(rounds.median(which)));
+    println!("| WantBlocks of 15 blocks | - | {encode} | {decode} |");
+}
+
+/// Nanoseconds for one of the messages of a round.
+fn each(time: Duration) -> u128 {
+    time.as_nanos() / u128::from(MESSAGES)
 }
 
 /// Keeps a result from being optimised away with what made it.

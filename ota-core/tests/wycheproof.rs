@@ -1,12 +1,12 @@
-//! Project Wycheproof's signature vectors against our own verification path.
+//! Project Wycheproof's vectors for signatures and HMAC against our own verification path.
 //!
 //! Our signatures are 64 bytes and our P-256 keys compressed points, so a signature of another length never reaches
 //! a verifier: it is refused where it is read, and counts as refused here. For P-256 the vectors with fixed-length
 //! signatures (IEEE P1363) apply as they are. Those with DER signatures test a parser that this project does not
 //! have; they run through an independent strict DER reader so that their many edge cases of r and s are not lost.
 
-use ota_core::crypto::soft::{EcdsaP256, Ed25519};
-use ota_core::crypto::{SignatureAlgorithm, SignatureVerifier};
+use ota_core::crypto::soft::{EcdsaP256, Ed25519, HmacSha256};
+use ota_core::crypto::{Authenticator, MacError, SignatureAlgorithm, SignatureVerifier};
 use wycheproof::TestResult;
 
 /// What came of the vectors of one file. The tests name the exact numbers, so that vectors which a newer version of
@@ -113,6 +113,27 @@ fn every_p256_vector_with_der_signatures_gets_its_verdict() {
     println!("ecdsa p-256, der: {tally:?}");
     assert_eq!(tally.accepted + tally.refused + tally.refused_by_length, set.number_of_tests);
     assert_eq!(tally, Tally { accepted: 174, refused: 23, refused_by_length: 287 });
+}
+
+#[test]
+fn every_hmac_vector_with_our_lengths_gets_its_verdict() {
+    use wycheproof::mac::{TestName, TestSet};
+    let set = TestSet::load(TestName::HmacSha256).unwrap();
+    let (mut accepted, mut refused) = (0, 0);
+    // Keys of 32 bytes and codes that are not truncated: there are no others here.
+    for group in set.test_groups.iter().filter(|group| (group.key_size, group.tag_size) == (256, 256)) {
+        for test in &group.tests {
+            let key = HmacSha256::new(test.key.as_slice().try_into().unwrap());
+            let verdict = key.verify(&[&test.msg], test.tag.as_slice().try_into().unwrap());
+            match test.result {
+                TestResult::Valid => assert_eq!(verdict, Ok(()), "{}: {}", test.tc_id, test.comment),
+                _ => assert_eq!(verdict, Err(MacError::Mismatch), "{}: {}", test.tc_id, test.comment),
+            }
+            if verdict.is_ok() { accepted += 1 } else { refused += 1 }
+        }
+    }
+    println!("hmac-sha-256: {accepted} accepted, {refused} refused");
+    assert_eq!((accepted, refused), (27, 54));
 }
 
 /// r and s of a DER signature in 32 bytes each, or nothing if it is no strict DER or they do not fit.
