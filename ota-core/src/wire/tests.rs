@@ -476,3 +476,43 @@ fn incidents_33_and_34_elements_of_the_wrong_length_are_refused_where_they_stand
         assert_eq!(Up::decode(&forged), Err(DecodeErrorKind::OutOfRange.at(2)), "{length}");
     }
 }
+
+#[test]
+fn incidents_32_and_38_a_length_that_is_off_by_one_is_noticed() {
+    // mongoose CVE-2026-28525 and MCUboot 90f4e7c3: the guard and the access disagreed about a length by a few bytes.
+    for length in [1_u8, 22, 23, 24, 25, 200] {
+        let bytes = vec![7; usize::from(length)];
+        let head = |length: u8| if length < 24 { vec![0x40 | length] } else { vec![0x58, length] };
+        let claim = |claimed: u8| [&[0x82, 19][..], &head(claimed), &bytes].concat();
+        assert_eq!(Down::decode(&claim(length)), Ok(Down::Cancel(Cancel { assignment: &bytes })));
+        assert_eq!(Down::decode(&claim(length + 1)), Err(DecodeErrorKind::Truncated.at(2)), "{length}");
+        let short = claim(length - 1);
+        assert_eq!(Down::decode(&short), Err(DecodeErrorKind::TrailingBytes.at(short.len() - 1)), "{length}");
+    }
+}
+
+#[test]
+fn incident_37_ids_and_offsets_are_checked_at_their_last_byte() {
+    // AWS OTA agent a0f24c01 and 37fa4f13: an id one byte too long, a size near the end of its integer type.
+    let grant = [5; GRANT_BYTES_MAX];
+    up_round_trips(Up::WantBlocks(WantBlocks { grant: &grant, ..want(Want::Count(1)) }));
+    let last = WantBlocks { offset: ByteOffset(u64::MAX - 1024), ..want(Want::Count(1)) };
+    let mut bytes = Up::WantBlocks(last).to_vec().unwrap();
+    let count = bytes.len() - 1;
+    bytes[count] = 2;
+    assert_eq!(Up::decode(&bytes).unwrap_err().kind, DecodeErrorKind::OutOfRange);
+}
+
+#[test]
+fn incident_40_the_longest_inventory_is_read_and_one_more_is_refused() {
+    // python-tuf CVE-2020-6173: resources without a bound.
+    let names: Vec<String> = (0..=INVENTORY_MAX).map(|index| format!("{index:04}")).collect();
+    let inventory: Vec<_> = names.iter().map(|name| item(name, "1")).collect();
+    let longest = Up::CheckIn(check_in(&inventory[1..]));
+    let mut bytes = longest.to_vec().unwrap();
+    assert_eq!(Up::decode(&bytes), Ok(longest));
+    assert_eq!(Up::CheckIn(check_in(&inventory)).to_vec(), Err(EncodeError::TooLarge));
+    let head = bytes.windows(3).position(|window| window == [0x99, 4, 0]).unwrap();
+    bytes[head + 2] = 1;
+    assert_eq!(Up::decode(&bytes), Err(DecodeErrorKind::TooLarge.at(head)));
+}
