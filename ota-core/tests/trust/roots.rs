@@ -208,9 +208,18 @@ fn finishing_early_proves_nothing() {
     let mut resumed = begin().resume(&paused);
     assert_eq!(resumed.step(&VERIFIER), Ok(Progress::Met));
     assert!(resumed.finish().is_ok());
+    // Enough of the old keys, and none of the new.
+    let taken_over = leak(RootSpec::second().with_root_keys(2, &[4, 5, 106]).body());
+    let half = leak(envelope(taken_over, Role::Root, &[1, 2, 4, 5]));
+    let hashed = HashedBody::hash::<H>(taken_over);
+    let mut check = RootCheck::begin::<H>(&device.root, &device.state, half, hashed).unwrap();
+    assert_eq!(check.step(&VERIFIER), Ok(Progress::More));
+    assert_eq!(check.step(&VERIFIER), Ok(Progress::More));
+    assert_eq!(check.finish().unwrap_err(), TrustError::TooFewSignatures { found: 0, needed: 2 });
     // What was counted for one root counts for no other.
     let other = leak(RootSpec { expires: day(2000), ..RootSpec::second() }.body());
-    let other_signed = leak(envelope(other, Role::Root, &[1]));
+    // A stranger first: what the pause had passed over must not be passed over here.
+    let other_signed = leak(envelope(other, Role::Root, &[90, 2]));
     let check =
         RootCheck::begin::<H>(&device.root, &device.state, other_signed, HashedBody::hash::<H>(other))
             .unwrap();
@@ -232,13 +241,11 @@ fn a_release_is_checked_one_signature_at_a_time() {
     assert_eq!(check.step(&VERIFIER), Ok(Progress::Met));
     assert!(check.finish().is_ok());
     // The pause of another release is no head start.
-    let (envelope, body) = (crate::support::envelope(b"other", Role::Release, &[11]), b"other");
-    let check =
-        SignatureCheck::begin(&device.root, &envelope, HashedBody::hash::<H>(body)).unwrap().resume(&paused);
-    assert_eq!(
-        check.verify_all(&VERIFIER).unwrap_err(),
-        TrustError::TooFewSignatures { found: 1, needed: 2 }
-    );
+    let body = ReleaseSpec { version: 8, ..ReleaseSpec::usual() }.body();
+    let envelope = crate::support::envelope(&body, Role::Release, &[90, 12]);
+    let check = SignatureCheck::begin(&device.root, &envelope, HashedBody::hash::<H>(&body)).unwrap();
+    let found = check.resume(&paused).verify_all(&VERIFIER).unwrap_err();
+    assert_eq!(found, TrustError::TooFewSignatures { found: 1, needed: 2 });
 }
 
 #[test]
