@@ -24,7 +24,7 @@ numbered! {
         AttemptPhase = 5,
         /// Attempts by the time at which something is due, whatever the campaign.
         AttemptDue = 6,
-        /// Campaigns by product and state.
+        /// Campaigns by product and how far they are: under way (0), completed (1), stopped (2).
         CampaignState = 7,
         /// Releases by product, package and version.
         ReleaseVersion = 8,

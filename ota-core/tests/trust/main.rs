@@ -5,7 +5,6 @@
 mod attacks;
 mod cose;
 mod golden;
-mod index;
 mod invariant;
 mod making;
 mod mistakes;

@@ -210,7 +210,8 @@ impl Campaign {
     /// Where a campaign wants to be found.
     pub(crate) fn places(&self, places: &mut Vec<IndexEntry>) {
         let state = match self.state {
-            CampaignState::Completed | CampaignState::Stopped => 1,
+            CampaignState::Completed => 1,
+            CampaignState::Stopped => 2,
             _ => 0,
         };
         places.push(IndexEntry::new(Index::CampaignState).text(self.product.as_str()).number(state));
