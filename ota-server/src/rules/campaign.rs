@@ -1,0 +1,594 @@
+//! A campaign's life: draft, approvals, trial, stages, pause, end. Every function takes a campaign and gives the next.
+//!
+//! Nobody gets past the trial or a gate by any order of commands: the only ways into `Rolling` are a passed trial
+//! gate and, where the plan asks for it, a person; the only way to the next stage is its gate.
+
+use ota_core::fleet::records::{
+    Approval, Campaign, CampaignState, OnFailure, Pace, PausedFrom, Plan, Product, Progress, Promotion,
+    Sample, Stage, Target,
+};
+use ota_core::number::{ReleaseId, Sha256Digest};
+use ota_core::text::DeviceIdBuf;
+use ota_core::time::{Millis, Timestamp};
+
+use super::filter::{Filter, FilterError};
+use super::gate::{self, Breach, Evidence, Verdict};
+use super::ramp;
+use super::schedule::{self, ScheduleError};
+use crate::digest::sha256;
+
+/// Most stages of a plan.
+pub const STAGES_MAX: usize = 32;
+/// Most devices that a target lists one by one.
+pub const LISTED_DEVICES_MAX: usize = 4096;
+/// Most samples that a campaign keeps of its own course.
+pub const SAMPLES_MAX: usize = 192;
+const PPM: u32 = 1_000_000;
+
+/// Why a campaign cannot be made, changed or moved on. Each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CampaignError {
+    /// The schedule is wrong.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The target's expression is wrong.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The plan has no stage, too many, or shares that do not rise to the whole.
+    #[error("a plan has 1 to 32 stages whose shares rise to 1000000 ppm")]
+    Stages,
+    /// A pace has no span, no rate or no growth.
+    #[error("a pace needs a span, a rate of at least one device a minute, and a factor of at least 100 %")]
+    Pace,
+    /// A gate could never pass or never fail.
+    #[error("a gate needs good < bad <= 1000000 ppm and error rates between 1 and 500000 ppm")]
+    Gate,
+    /// A deadline is zero.
+    #[error("deadlines of attempts must not be zero")]
+    Deadlines,
+    /// A list of devices is empty, too long or unsorted.
+    #[error("a target lists 1 to 4096 devices, each once, in rising order")]
+    Devices,
+    /// The target matches nothing.
+    #[error("the target matches no device; correct it, or register the devices first")]
+    MatchesNothing,
+    /// The trial group is drawn from a snapshot.
+    #[error("a trial group is a list of devices or an expression, not a snapshot")]
+    TrialTarget,
+    /// The release is not signed.
+    #[error("the release is not signed; bring the signatures first")]
+    NotSigned,
+    /// The release is withdrawn or past its expiry.
+    #[error("the release was withdrawn or has expired; make a new one")]
+    NotOfferable,
+    /// The release is of another product.
+    #[error("the release is of another product")]
+    WrongProduct,
+    /// Devices of the product speak a protocol that cannot carry the release.
+    #[error("devices of this product cannot get the release: {0}")]
+    Protocol(&'static str),
+    /// It is no draft any more.
+    #[error("only a draft can be edited; stop this one and make another")]
+    NotADraft,
+    /// The command does not fit the state.
+    #[error("a campaign that is {found:?} cannot be {wanted}")]
+    State {
+        /// The state it is in.
+        found: CampaignState,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// The author approves his own work.
+    #[error("the author cannot approve; somebody else must")]
+    OwnWork,
+    /// It was approved by this person.
+    #[error("this person has approved it already")]
+    ApprovedAlready,
+    /// The approver has seen another content.
+    #[error("the campaign has changed since it was read; read it again before approving")]
+    ChangedSince,
+    /// There are too few approvals.
+    #[error("{found} of {needed} approvals are there")]
+    TooFewApprovals {
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// Another campaign wants another release of the same package on the same devices, with the same right.
+    #[error(
+        "campaign {0} wants another release of the package on the same devices; stop it or set a priority"
+    )]
+    Contradicts(ota_core::number::CampaignId),
+}
+
+/// Checks target and plan.
+///
+/// # Errors
+/// [`CampaignError`], the first thing that is wrong.
+pub fn check(target: &Target, plan: &Plan, now: Timestamp) -> Result<(), CampaignError> {
+    check_target(target)?;
+    schedule::check(&plan.schedule, now)?;
+    if plan.stages.is_empty() || plan.stages.len() > STAGES_MAX {
+        return Err(CampaignError::Stages);
+    }
+    let rises = plan.stages.windows(2).all(|pair| pair[0].until_ppm < pair[1].until_ppm);
+    if !rises || plan.stages.first().is_some_and(|first| first.until_ppm == 0) {
+        return Err(CampaignError::Stages);
+    }
+    if plan.stages.last().is_none_or(|last| last.until_ppm != PPM) {
+        return Err(CampaignError::Stages);
+    }
+    for Stage { pace, gate, .. } in &plan.stages {
+        check_gate(gate)?;
+        match *pace {
+            Pace::Linear { over: Millis(0) } => return Err(CampaignError::Pace),
+            Pace::Exponential { base_per_minute, factor_percent, every_confirmed }
+                if base_per_minute == 0 || factor_percent < 100 || every_confirmed == 0 =>
+            {
+                return Err(CampaignError::Pace);
+            }
+            _ => {}
+        }
+    }
+    if let Some(trial) = &plan.trial {
+        check_gate(&trial.gate)?;
+        check_target(&trial.who)?;
+        if matches!(trial.who, Target::Snapshot { .. } | Target::Everyone | Target::OrdinalBelow { .. }) {
+            return Err(CampaignError::TrialTarget);
+        }
+    }
+    let rules = &plan.attempts;
+    let deadlines = [rules.begin_within, rules.download_within, rules.install_within, rules.confirm_within];
+    if deadlines.contains(&Millis(0)) || rules.retry_after > rules.retry_after_max {
+        return Err(CampaignError::Deadlines);
+    }
+    Ok(())
+}
+
+fn check_target(target: &Target) -> Result<(), CampaignError> {
+    match target {
+        Target::Filter { expression } | Target::Snapshot { expression, .. } => {
+            Filter::parse(expression)?;
+            Ok(())
+        }
+        Target::Devices { ids } => {
+            let is_list = (1..=LISTED_DEVICES_MAX).contains(&ids.len());
+            let rises = ids.windows(2).all(|pair: &[DeviceIdBuf]| pair[0] < pair[1]);
+            if is_list && rises { Ok(()) } else { Err(CampaignError::Devices) }
+        }
+        Target::OrdinalBelow { ordinal: 0 } => Err(CampaignError::MatchesNothing),
+        Target::Everyone | Target::OrdinalBelow { .. } => Ok(()),
+    }
+}
+
+fn check_gate(gate: &ota_core::fleet::records::Gate) -> Result<(), CampaignError> {
+    let is_rate = |ppm: u32| (1..=PPM / 2).contains(&ppm);
+    let is_gate = gate.failures_good_ppm < gate.failures_bad_ppm
+        && gate.failures_bad_ppm <= PPM
+        && gate.silent_max_ppm <= PPM
+        && is_rate(gate.false_stop_ppm)
+        && is_rate(gate.missed_stop_ppm)
+        && gate.budgets.len() <= 4
+        && gate.budgets.iter().all(|budget| budget.good_ppm <= PPM);
+    if is_gate { Ok(()) } else { Err(CampaignError::Gate) }
+}
+
+/// What approvals are consent to: release, target and plan.
+#[must_use]
+pub fn content_hash(release: &ReleaseId, target: &Target, plan: &Plan) -> Sha256Digest {
+    let mut content = Vec::new();
+    // Writing to a vector cannot fail.
+    let _ = minicbor::encode((target, plan), &mut content);
+    Sha256Digest(sha256(&[b"ota/v1/campaign/", &release.0, &content]))
+}
+
+/// The hash of a campaign's content.
+#[must_use]
+pub fn hash_of(campaign: &Campaign) -> Sha256Digest {
+    content_hash(&campaign.release, &campaign.target, &campaign.plan)
+}
+
+/// A new draft.
+///
+/// # Errors
+/// [`CampaignError`] if target or plan are wrong.
+pub fn draft(draft: Draft, author: &str, now: Timestamp) -> Result<Campaign, CampaignError> {
+    check(&draft.target, &draft.plan, now)?;
+    Ok(Campaign {
+        product: draft.product,
+        title: draft.title,
+        release: draft.release,
+        target: draft.target,
+        plan: draft.plan,
+        author: author.into(),
+        created: now,
+        state: CampaignState::Draft,
+        reason: "".into(),
+        approvals: Vec::new(),
+        progress: Progress::default(),
+        samples: Vec::new(),
+    })
+}
+
+/// What somebody wants a campaign to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// The product.
+    pub product: ota_core::text::ProductIdBuf,
+    /// What people call it.
+    pub title: Box<str>,
+    /// The release.
+    pub release: ReleaseId,
+    /// Which devices.
+    pub target: Target,
+    /// How.
+    pub plan: Plan,
+}
+
+/// A draft with other content. Approvals were for the former content and are void; who edits is the author from now on
+/// too, so that nobody approves what he wrote himself.
+///
+/// # Errors
+/// [`CampaignError`] if it is no draft, or the content is wrong.
+pub fn edited(
+    campaign: &Campaign,
+    content: Draft,
+    editor: &str,
+    now: Timestamp,
+) -> Result<Campaign, CampaignError> {
+    if campaign.state != CampaignState::Draft {
+        return Err(CampaignError::NotADraft);
+    }
+    let mut next = draft(content, editor, now)?;
+    next.created = campaign.created;
+    if hash_of(&next) == hash_of(campaign) {
+        next.approvals = campaign.approvals.clone();
+        next.author = campaign.author.clone();
+    }
+    Ok(next)
+}
+
+/// One more approval. `seen` is the hash of the content that the approver was shown.
+///
+/// # Errors
+/// [`CampaignError`] if it is no draft, the approver its author, or the content another.
+pub fn approved(
+    campaign: &Campaign,
+    approver: &str,
+    seen: &Sha256Digest,
+    now: Timestamp,
+) -> Result<Campaign, CampaignError> {
+    if campaign.state != CampaignState::Draft {
+        return Err(CampaignError::State { found: campaign.state, wanted: "approved" });
+    }
+    if *campaign.author == *approver {
+        return Err(CampaignError::OwnWork);
+    }
+    let hash = hash_of(campaign);
+    if hash != *seen {
+        return Err(CampaignError::ChangedSince);
+    }
+    if valid_approvals(campaign).any(|approval| &*approval.principal == approver) {
+        return Err(CampaignError::ApprovedAlready);
+    }
+    let mut next = campaign.clone();
+    next.approvals.retain(|approval| approval.hash == hash);
+    next.approvals.push(Approval { principal: approver.into(), at: now, hash });
+    Ok(next)
+}
+
+/// The approvals that count: for this very content, by different people, none of them the author.
+pub fn valid_approvals(campaign: &Campaign) -> impl Iterator<Item = &Approval> {
+    let hash = hash_of(campaign);
+    campaign
+        .approvals
+        .iter()
+        .enumerate()
+        .filter(move |(index, approval)| {
+            approval.hash == hash
+                && approval.principal != campaign.author
+                && campaign
+                    .approvals
+                    .iter()
+                    .take(*index)
+                    .all(|earlier| earlier.principal != approval.principal)
+        })
+        .map(|(_, approval)| approval)
+}
+
+/// Starts a draft that has its approvals.
+///
+/// # Errors
+/// [`CampaignError`] if it is no draft, too few have approved, or its schedule has passed meanwhile.
+pub fn started(
+    campaign: &Campaign,
+    product: &Product,
+    by: &str,
+    now: Timestamp,
+) -> Result<Campaign, CampaignError> {
+    if campaign.state != CampaignState::Draft {
+        return Err(CampaignError::State { found: campaign.state, wanted: "started" });
+    }
+    let needed = usize::from(campaign.plan.approvals.max(product.approvals_min));
+    let found = valid_approvals(campaign).count();
+    if found < needed {
+        return Err(CampaignError::TooFewApprovals { found, needed });
+    }
+    if campaign.plan.schedule.end.is_some_and(|end| end <= now) {
+        return Err(ScheduleError::End.into());
+    }
+    let is_ready = !matches!(campaign.target, Target::Snapshot { bitmap: None, .. });
+    let state = if is_ready { CampaignState::Scheduled } else { CampaignState::Preparing };
+    let mut next = with_state(campaign, state, &format!("started by {by}"));
+    next.progress.started = now;
+    // Without a date it begins with this very commit.
+    if is_ready && next.plan.schedule.start <= now {
+        next = begun(&next, now);
+    }
+    Ok(next)
+}
+
+/// The first offers may be made: to the trial group, or to the first stage where there is none.
+fn begun(campaign: &Campaign, now: Timestamp) -> Campaign {
+    let mut next = campaign.clone();
+    if next.plan.trial.is_some() {
+        next.state = CampaignState::Trial;
+        next.progress.since = now;
+        next.progress.stage = 0;
+    } else {
+        enter_stage(&mut next, 1, now);
+    }
+    next
+}
+
+fn enter_stage(campaign: &mut Campaign, stage: u16, now: Timestamp) {
+    campaign.state = CampaignState::Rolling;
+    let (from, _) = ramp::stage_ranks(&campaign.plan, stage);
+    let progress = &mut campaign.progress;
+    progress.stage = stage;
+    progress.since = now;
+    progress.opened = from;
+    progress.opened_at = now;
+    progress.looks = 0;
+    progress.passed = None;
+}
+
+/// A person brings it from the trial to the fleet. The trial's gate must have passed.
+///
+/// # Errors
+/// [`CampaignError::State`] otherwise.
+pub fn promoted(campaign: &Campaign, by: &str, now: Timestamp) -> Result<Campaign, CampaignError> {
+    if campaign.state != CampaignState::Trialled {
+        return Err(CampaignError::State {
+            found: campaign.state,
+            wanted: "promoted before its trial has passed",
+        });
+    }
+    let mut next = with_state(campaign, CampaignState::Rolling, &format!("promoted by {by}"));
+    enter_stage(&mut next, 1, now);
+    Ok(next)
+}
+
+/// Nothing is offered until it is resumed.
+///
+/// # Errors
+/// [`CampaignError::State`] if there is nothing to pause.
+pub fn paused(campaign: &Campaign, reason: &str, now: Timestamp) -> Result<Campaign, CampaignError> {
+    use CampaignState as S;
+    match campaign.state {
+        S::Scheduled | S::Trial | S::Trialled | S::Rolling | S::Completed => {
+            let mut next = with_state(campaign, S::Paused, reason);
+            next.progress.paused = Some(PausedFrom { state: campaign.state, at: now });
+            Ok(next)
+        }
+        found => Err(CampaignError::State { found, wanted: "paused" }),
+    }
+}
+
+/// Goes on where the pause interrupted it; its spans are longer by the pause.
+///
+/// # Errors
+/// [`CampaignError::State`] if it is not paused.
+pub fn resumed(campaign: &Campaign, by: &str, now: Timestamp) -> Result<Campaign, CampaignError> {
+    let Some(from) = campaign.progress.paused.filter(|_| campaign.state == CampaignState::Paused) else {
+        return Err(CampaignError::State { found: campaign.state, wanted: "resumed" });
+    };
+    let mut next = with_state(campaign, from.state, &format!("resumed by {by}"));
+    let lost = now.since(from.at);
+    next.progress.paused = None;
+    next.progress.since = next.progress.since.plus(lost);
+    next.progress.opened_at = now;
+    next.progress.passed = next.progress.passed.map(|passed| passed.plus(lost));
+    Ok(next)
+}
+
+/// It ends for good; running attempts are cancelled.
+///
+/// # Errors
+/// [`CampaignError::State`] if it has been stopped before.
+pub fn stopped(campaign: &Campaign, reason: &str) -> Result<Campaign, CampaignError> {
+    if campaign.state == CampaignState::Stopped {
+        return Err(CampaignError::State { found: campaign.state, wanted: "stopped" });
+    }
+    Ok(with_state(campaign, CampaignState::Stopped, reason))
+}
+
+fn with_state(campaign: &Campaign, state: CampaignState, reason: &str) -> Campaign {
+    Campaign { state, reason: reason.into(), ..campaign.clone() }
+}
+
+/// What a campaign's own plan does next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// The campaign after it.
+    pub campaign: Campaign,
+    /// What the audit log calls it; `None` for what nobody needs to know.
+    pub action: Option<&'static str>,
+    /// The release that devices are to go back to, if the gate failed and the plan says so.
+    pub revert_to: Option<ReleaseId>,
+}
+
+impl Advance {
+    fn quiet(campaign: Campaign) -> Self {
+        Self { campaign, action: None, revert_to: None }
+    }
+
+    fn told(campaign: Campaign, action: &'static str) -> Self {
+        Self { campaign, action: Some(action), revert_to: None }
+    }
+}
+
+/// What has been counted of a campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// What the current stage has shown.
+    pub stage: Evidence,
+    /// What all stages have shown.
+    pub all: Evidence,
+    /// How many devices the target has, as far as that is known.
+    pub fleet: u64,
+}
+
+/// What the plan does now, given what was counted; `None` if it waits.
+#[must_use]
+pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option<Advance> {
+    use CampaignState as S;
+    let is_running = matches!(campaign.state, S::Scheduled | S::Trial | S::Trialled | S::Rolling);
+    if is_running && campaign.plan.schedule.end.is_some_and(|end| end <= now) {
+        let next = with_state(campaign, S::Stopped, "the schedule has ended");
+        return Some(Advance::told(next, "campaign.end"));
+    }
+    match campaign.state {
+        S::Scheduled if campaign.plan.schedule.start <= now => {
+            Some(Advance::told(begun(campaign, now), "campaign.begin"))
+        }
+        S::Trial => {
+            let trial = campaign.plan.trial.as_ref()?;
+            judged(campaign, &trial.gate, counted, now, |next| match trial.promotion {
+                Promotion::ByPerson => {
+                    next.state = S::Trialled;
+                    next.reason = "the trial has passed; a person must promote it".into();
+                    "campaign.trial_passed"
+                }
+                Promotion::ByGate => {
+                    enter_stage(next, 1, now);
+                    "campaign.promote"
+                }
+            })
+        }
+        S::Rolling => {
+            let index = usize::from(campaign.progress.stage).checked_sub(1)?;
+            let stage = campaign.plan.stages.get(index)?;
+            let (_, until) = ramp::stage_ranks(&campaign.plan, campaign.progress.stage);
+            let is_open = ramp::opened(&campaign.plan, S::Rolling, &campaign.progress, now) >= until;
+            let is_last = index + 1 == campaign.plan.stages.len();
+            let number = campaign.progress.stage;
+            let step = judged(campaign, &stage.gate, counted, now, |next| {
+                if !is_open {
+                    return "";
+                }
+                if is_last {
+                    next.state = S::Completed;
+                    next.reason = "all stages have passed their gates".into();
+                    "campaign.complete"
+                } else {
+                    enter_stage(next, number + 1, now);
+                    "campaign.next_stage"
+                }
+            });
+            step.or_else(|| grown(campaign, counted, now))
+        }
+        _ => None,
+    }
+}
+
+/// Judges a gate and does what follows: go on after the soak, or what the plan says about failure.
+fn judged(
+    campaign: &Campaign,
+    gate: &ota_core::fleet::records::Gate,
+    counted: &Counted,
+    now: Timestamp,
+    go_on: impl FnOnce(&mut Campaign) -> &'static str,
+) -> Option<Advance> {
+    let (verdict, looks) = gate::judge(gate, campaign.progress.looks, &counted.stage);
+    let mut next = campaign.clone();
+    next.progress.looks = looks;
+    match verdict {
+        Verdict::Fail(breach) => return Some(on_breach(next, breach, now)),
+        Verdict::Pass if next.progress.passed.is_none() => next.progress.passed = Some(now),
+        Verdict::Pass | Verdict::Wait => {}
+    }
+    // The soak begins when the gate was found good, and every look during it can still fail.
+    if next.progress.passed.is_some_and(|passed| now.since(passed) >= gate.soak) {
+        let action = go_on(&mut next);
+        if !action.is_empty() {
+            return Some(Advance::told(next, action));
+        }
+    }
+    (next != *campaign).then(|| Advance::quiet(next))
+}
+
+fn on_breach(campaign: Campaign, breach: Breach, now: Timestamp) -> Advance {
+    let reason = format!("the gate of stage {} failed: {breach}", campaign.progress.stage);
+    let (state, action, revert_to) = match campaign.plan.on_failure {
+        OnFailure::Pause => (CampaignState::Paused, "campaign.gate_paused", None),
+        OnFailure::Stop => (CampaignState::Stopped, "campaign.gate_stopped", None),
+        OnFailure::Revert { to } => (CampaignState::Stopped, "campaign.gate_reverted", Some(to)),
+    };
+    let mut next = with_state(&campaign, state, &reason);
+    if state == CampaignState::Paused {
+        next.progress.paused = Some(PausedFrom { state: campaign.state, at: now });
+    }
+    Advance { campaign: next, action: Some(action), revert_to }
+}
+
+/// An exponential stage opens further; written when at least a bucket more is open, so that a quiet campaign is not
+/// written every minute.
+fn grown(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option<Advance> {
+    let confirmed = counted.stage.confirmed;
+    let opened = ramp::grow(&campaign.plan, &campaign.progress, confirmed, counted.fleet, now);
+    if opened < campaign.progress.opened.saturating_add(super::rank::RANKS_PER_BUCKET / 16) {
+        return None;
+    }
+    let mut next = campaign.clone();
+    next.progress.opened = opened;
+    next.progress.opened_at = now;
+    Some(Advance::quiet(next))
+}
+
+/// Notes where the campaign stands, thinning the past out when there is too much of it.
+pub fn sample(campaign: &mut Campaign, all: &Evidence, now: Timestamp) {
+    let offered = all.ended() + all.silent + all.open;
+    let sample = Sample { at: now, offered, confirmed: all.confirmed, failed: all.failed_in_all() };
+    campaign.samples.push(sample);
+    if campaign.samples.len() > SAMPLES_MAX {
+        let mut index = 0_usize;
+        campaign.samples.retain(|_| {
+            index += 1;
+            index % 2 == 1
+        });
+    }
+}
+
+/// When the campaign will be through, reckoned from its pace over the later half of its samples.
+#[must_use]
+pub fn projected_end(campaign: &Campaign, fleet: u64, now: Timestamp) -> Option<Timestamp> {
+    let last = campaign.samples.last()?;
+    let middle = campaign.samples.get(campaign.samples.len() / 2)?;
+    let done = last.confirmed.checked_sub(middle.confirmed).filter(|done| *done > 0)?;
+    let left = fleet.saturating_sub(last.confirmed);
+    let span = u128::from(last.at.since(middle.at).0) * u128::from(left) / u128::from(done);
+    Some(now.plus(Millis(u64::try_from(span).unwrap_or(u64::MAX))))
+}
+
+/// Whether two targets surely share devices: both are for the product as a whole.
+#[must_use]
+pub fn surely_overlap(one: &Target, other: &Target) -> bool {
+    let is_whole = |target: &Target| matches!(target, Target::Everyone | Target::OrdinalBelow { .. });
+    is_whole(one) && is_whole(other) || one == other
+}
+
+#[cfg(test)]
+mod tests;
