@@ -1,0 +1,5 @@
+//! Delivery: permissions to fetch, and the blocks themselves, without a look into a database.
+
+pub mod budget;
+pub mod grant;
+pub mod shelf;

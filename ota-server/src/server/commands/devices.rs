@@ -1,0 +1,227 @@
+//! Devices: registration one by one and in bulk, by claim; tags, quarantine, revocation.
+
+use ota_core::fleet::records::{Credential, Device, DeviceStatus, Product};
+use ota_core::fleet::{Key, Record, Stored, Version};
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+
+use super::{CommandError, detail};
+use crate::digest::sha256;
+use crate::engine::Changes;
+use crate::rules::device;
+use crate::rules::permission::{Action, Permit, Principal};
+use crate::server::Server;
+
+/// How many devices are registered in one command.
+const BULK_MAX: usize = 1000;
+
+/// What a new device is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Its id.
+    pub id: DeviceIdBuf,
+    /// Its tags.
+    pub tags: Vec<Box<str>>,
+    /// How it proves who it is; `None` if the broker's own means decide that.
+    pub credential: Option<Credential>,
+    /// The key of its evidence, if it has one.
+    pub evidence_key: Option<[u8; 32]>,
+}
+
+impl NewDevice {
+    /// A device without tags, credentials and evidence.
+    #[must_use]
+    pub const fn named(id: DeviceIdBuf) -> Self {
+        Self { id, tags: Vec::new(), credential: None, evidence_key: None }
+    }
+}
+
+impl Server {
+    /// Registers devices of a product: all of them or none.
+    ///
+    /// # Errors
+    /// [`CommandError::DeviceExists`] for the first that is there already; [`CommandError::TooMany`] above a thousand.
+    pub async fn register_devices(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        new: &[NewDevice],
+    ) -> Result<(), CommandError> {
+        let permit = self.permit(principal, Action::KeepDevices, product)?;
+        self.register(&permit, product, new).await
+    }
+
+    async fn register(
+        &self,
+        permit: &Permit,
+        product: &ProductIdBuf,
+        new: &[NewDevice],
+    ) -> Result<(), CommandError> {
+        if new.len() > BULK_MAX {
+            return Err(CommandError::TooMany(BULK_MAX));
+        }
+        let now = self.now();
+        self.command(async || {
+            let (record, version) = self.product_record(product).await?;
+            let keys: Vec<Key> = new.iter().map(|device| Key::Device(device.id.clone())).collect();
+            let existing = self.inner.store.load(&keys).await?;
+            if let Some((device, _)) = new.iter().zip(&existing).find(|(_, stored)| stored.is_some()) {
+                return Err(CommandError::DeviceExists(device.id.clone()));
+            }
+            let mut changes = Changes::default();
+            let mut ordinal = record.next_ordinal;
+            for (device, key) in new.iter().zip(keys) {
+                let tags = device::tags(device.tags.iter().map(|tag| &**tag))?;
+                let made = Device {
+                    credential: device.credential.clone(),
+                    evidence_key: device.evidence_key.map(|key| key.to_vec()),
+                    ..device::registered(&device.id, product.clone(), ordinal, tags, now)
+                };
+                changes.write(key, Version(0), None, Some(Record::Device(made)));
+                ordinal += 1;
+            }
+            let after = Product { next_ordinal: ordinal, ..record.clone() };
+            let key = Key::Product(product.clone());
+            changes.write(key, version, Some(Record::Product(record)), Some(Record::Product(after)));
+            let count = new.len().to_string();
+            let first = new.first().map(|device| device.id.as_str()).unwrap_or_default();
+            self.audit(&mut changes, permit, "device.register", first, detail(&[("count", &count)]));
+            Ok((changes, ()))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// A device registers itself with the product's claim token.
+    ///
+    /// # Errors
+    /// [`CommandError::Claim`] if the token is not the present one.
+    pub async fn claim_device(
+        &self,
+        product: &ProductIdBuf,
+        token: &[u8],
+        new: NewDevice,
+    ) -> Result<(), CommandError> {
+        let (record, _) = self.product_record(product).await?;
+        // Compared by its hash: what the time of comparing tells is about the hash, not about the token.
+        if record.claim.is_none_or(|claim| claim.0 != sha256(&[b"ota/v1/claim/", token])) {
+            return Err(CommandError::Claim);
+        }
+        let permit = Permit::of_the_plan(Action::KeepDevices, product);
+        self.register(&permit, product, &[new]).await
+    }
+
+    /// Sets the token with which unknown devices may register themselves, or takes it away.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn set_claim(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        token: Option<&[u8]>,
+    ) -> Result<(), CommandError> {
+        let permit = self.permit(principal, Action::KeepProducts, product)?;
+        let claim = token.map(|token| ota_core::number::Sha256Digest(sha256(&[b"ota/v1/claim/", token])));
+        self.command(async || {
+            let (record, version) = self.product_record(product).await?;
+            let after = Product { claim, ..record.clone() };
+            let mut changes = Changes::default();
+            let key = Key::Product(product.clone());
+            changes.write(key, version, Some(Record::Product(record)), Some(Record::Product(after)));
+            self.audit(&mut changes, &permit, "product.claim", product, detail(&[]));
+            Ok((changes, ()))
+        })
+        .await
+    }
+
+    /// Gives a device other tags.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn tag_device(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        tags: &[&str],
+    ) -> Result<(), CommandError> {
+        let tags = device::tags(tags.iter().copied())?;
+        let words = tags.join(" ");
+        self.change_device(
+            principal,
+            Action::KeepDevices,
+            id,
+            "device.tag",
+            detail(&[("tags", &words)]),
+            |device| {
+                device.tags.clone_from(&tags);
+            },
+        )
+        .await
+    }
+
+    /// A device's credentials are no longer good, and its connection is closed.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn revoke_device(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        let words = detail(&[("reason", reason)]);
+        self.change_device(principal, Action::RevokeDevice, id, "device.revoke", words, |device| {
+            device.status = DeviceStatus::Revoked;
+        })
+        .await?;
+        self.inner.begun.clear();
+        // A link that cannot close connections refuses the device's messages all the same.
+        let _ = self.inner.link.disconnect(id).await;
+        Ok(())
+    }
+
+    /// Lets a device take part again that was quarantined or revoked.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn release_device(&self, principal: &Principal, id: &DeviceIdBuf) -> Result<(), CommandError> {
+        self.change_device(principal, Action::KeepDevices, id, "device.release", detail(&[]), |device| {
+            device.status = DeviceStatus::Active;
+            device.failures = None;
+        })
+        .await
+    }
+
+    async fn change_device(
+        &self,
+        principal: &Principal,
+        action: Action,
+        id: &DeviceIdBuf,
+        word: &str,
+        words: String,
+        change: impl Fn(&mut Device),
+    ) -> Result<(), CommandError> {
+        self.command(async || {
+            let (record, version) = self.device_record(id).await?;
+            let permit = self.permit(principal, action, &record.product)?;
+            let mut after = record.clone();
+            change(&mut after);
+            let mut changes = Changes::default();
+            let key = Key::Device(id.clone());
+            changes.write(key, version, Some(Record::Device(record)), Some(Record::Device(after)));
+            self.audit(&mut changes, &permit, word, id, words.clone());
+            Ok((changes, ()))
+        })
+        .await
+    }
+
+    pub(in crate::server) async fn device_record(
+        &self,
+        id: &DeviceIdBuf,
+    ) -> Result<(Device, Version), CommandError> {
+        match self.load_one(&Key::Device(id.clone())).await? {
+            Some(Stored { version, record: Record::Device(device) }) => Ok((device, version)),
+            _ => Err(CommandError::NoDevice(id.clone())),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The conversation: a batch of events from the link becomes decisions, one commit, and answers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ota_core::fleet::{Dialect, LinkError, LinkEvent, Outbound};
+use ota_core::number::CampaignId;
+use ota_core::text::DeviceIdBuf;
+use ota_core::time::Millis;
+use ota_core::wire::RefuseCode;
+
+use super::Server;
+use crate::conversation::{CheckIn, Heard, Report, Said, WantBlocks, native};
+use crate::delivery::grant::Granted;
+use crate::engine::decide::{self, Context, Decision, Known, Place};
+use crate::engine::{self, Event};
+
+/// What the engine is asked about one device.
+#[derive(Debug, Clone)]
+pub(super) enum Kind {
+    /// It checks in.
+    CheckIn(Box<CheckIn>, Dialect),
+    /// It reports.
+    Report(Report, Dialect),
+    /// It wants its first block of an offer.
+    Asked(WantBlocks, Granted, Dialect),
+    /// A deadline may have passed.
+    Overdue(CampaignId),
+    /// Its attempt is taken back.
+    Cancel(CampaignId),
+}
+
+/// How long devices wait when the store has failed.
+const STORE_RETRY: Millis = Millis(30_000);
+
+impl Server {
+    /// Takes a batch of events, commits what follows from them once, and sends the answers.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the answers could not be sent; what was committed stays.
+    pub async fn handle(&self, events: Vec<LinkEvent>) -> Result<(), LinkError> {
+        let mut out = Vec::new();
+        let mut kinds: Vec<Event<Kind>> = Vec::new();
+        let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
+        for event in events {
+            let LinkEvent::Message { dialect, device, payload } = event else { continue };
+            match self.hear(dialect, &device, &payload) {
+                Ok(Heard::CheckIn(said)) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
+                Ok(Heard::Report(said)) => kinds.push(Event { device, kind: Kind::Report(said, dialect) }),
+                Ok(Heard::WantBlocks(said)) => {
+                    let count = requests.entry(device.clone()).or_insert(0);
+                    *count += 1;
+                    let is_too_much = *count > self.inner.config.requests_per_device_max;
+                    match self.granted(&device, &said) {
+                        Err(code) => self.refuse(&mut out, dialect, device, code, Some(said.offer)),
+                        // One device that asks for everything at once does not hold the others up.
+                        Ok(_) if is_too_much => {
+                            self.say(&mut out, dialect, &device, &Said::Busy { retry_after: Millis(200) });
+                        }
+                        Ok(granted) => {
+                            if granted.campaign.0 == 0
+                                || self.inner.begun.get(&(device.clone(), said.offer)).is_some()
+                            {
+                                self.serve(&mut out, dialect, &device, &said, &granted).await;
+                            } else {
+                                kinds.push(Event { device, kind: Kind::Asked(said, granted, dialect) });
+                            }
+                        }
+                    }
+                }
+                Err(code) => self.refuse(&mut out, dialect, device, code, None),
+            }
+        }
+        self.decide(kinds, &mut out).await;
+        if out.is_empty() { Ok(()) } else { self.inner.link.send(out).await }
+    }
+
+    fn hear(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Result<Heard, RefuseCode> {
+        match dialect {
+            Dialect::Native => native::hear(device, payload),
+            _ => Err(RefuseCode::UnknownType),
+        }
+    }
+
+    /// Decides events in rounds in which every device comes once, each round one commit.
+    pub(super) async fn decide(&self, mut kinds: Vec<Event<Kind>>, out: &mut Vec<Outbound>) {
+        while !kinds.is_empty() {
+            let mut devices = HashSet::new();
+            let (round, later): (Vec<_>, Vec<_>) =
+                kinds.into_iter().partition(|event| devices.insert(event.device.clone()));
+            kinds = later;
+            self.decide_round(round, out).await;
+        }
+    }
+
+    async fn decide_round(&self, events: Vec<Event<Kind>>, out: &mut Vec<Outbound>) {
+        if self.know_budgets(&events).await.is_err() {
+            return self.store_failed(&events, out);
+        }
+        let keyring = self.keyring();
+        let (now, config) = (self.now(), &self.inner.config);
+        let decide = |event: &Event<Kind>, known: Option<&Known>| {
+            let mut budgets = self.budgets();
+            let mut context = Context {
+                now,
+                budgets: &mut budgets,
+                keyring: &keyring,
+                signer: &*self.inner.signer,
+                next_check_in: config.next_check_in,
+                assignment_life: config.assignment_life,
+            };
+            let device = &event.device;
+            match &event.kind {
+                Kind::CheckIn(said, dialect) => decide::check_in(&mut context, device, known, said, *dialect),
+                Kind::Report(said, dialect) => decide::report(&context, device, known, said, *dialect),
+                Kind::Asked(said, _, dialect) => decide::asked(&context, device, known, said.offer, *dialect),
+                Kind::Overdue(campaign) => decide::overdue(now, device, known, *campaign),
+                Kind::Cancel(campaign) => decide::cancel(&context, device, known, *campaign),
+            }
+        };
+        let undo = |decision: &Decision| {
+            if let Some((campaign, device)) = &decision.admitted {
+                self.budgets().revoke(*campaign, device);
+            }
+        };
+        match engine::run(&self.inner.store, &self.inner.catalog, &events, decide, undo).await {
+            Ok(decisions) => {
+                for (event, decision) in events.into_iter().zip(decisions) {
+                    match decision {
+                        Some(decision) => self.after_commit(event, decision, out).await,
+                        // It lost every race: somebody else is changing this very device or its campaign.
+                        None => self.store_failed(&[event], out),
+                    }
+                }
+            }
+            Err(_) => self.store_failed(&events, out),
+        }
+    }
+
+    /// What is durable takes effect, and is said.
+    async fn after_commit(&self, event: Event<Kind>, decision: Decision, out: &mut Vec<Outbound>) {
+        {
+            let mut budgets = self.budgets();
+            for (campaign, device, place) in &decision.places {
+                match place {
+                    Place::Taken(site) => budgets.came_back(*campaign, device, site),
+                    Place::Left => budgets.leave(*campaign, device),
+                }
+            }
+        }
+        if let Some(code) = decision.refused {
+            self.inner.refusals.count(code);
+        }
+        let dialect = match &event.kind {
+            Kind::CheckIn(_, dialect) | Kind::Report(_, dialect) | Kind::Asked(_, _, dialect) => *dialect,
+            Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
+        };
+        for said in &decision.said {
+            self.say(out, dialect, &event.device, said);
+        }
+        if let (Kind::Asked(said, granted, dialect), None) = (&event.kind, decision.refused) {
+            self.inner.begun.insert((event.device.clone(), said.offer), ());
+            self.serve(out, *dialect, &event.device, said, granted).await;
+        }
+    }
+
+    /// Nothing was acknowledged: devices are told to come back, and will say it again.
+    fn store_failed(&self, events: &[Event<Kind>], out: &mut Vec<Outbound>) {
+        for event in events {
+            if let Kind::CheckIn(_, dialect) | Kind::Asked(_, _, dialect) = &event.kind {
+                self.say(out, *dialect, &event.device, &Said::Busy { retry_after: STORE_RETRY });
+            }
+        }
+    }
+
+    pub(super) fn refuse(
+        &self,
+        out: &mut Vec<Outbound>,
+        dialect: Dialect,
+        device: DeviceIdBuf,
+        code: RefuseCode,
+        offer: Option<ota_core::number::OfferId>,
+    ) {
+        self.inner.refusals.count(code);
+        self.say(out, dialect, &device, &Said::Refuse { code, offer });
+    }
+
+    pub(super) fn say(&self, out: &mut Vec<Outbound>, dialect: Dialect, device: &DeviceIdBuf, said: &Said) {
+        let payload = match dialect {
+            Dialect::Native => native::say(said).ok(),
+            _ => None,
+        };
+        out.extend(payload.map(|payload| Outbound { dialect, device: device.clone(), payload }));
+    }
+
+    /// Makes sure that the limits of all campaigns that these devices could come to are known.
+    async fn know_budgets(&self, events: &[Event<Kind>]) -> Result<(), ota_core::fleet::StoreError> {
+        if events.iter().all(|event| !matches!(event.kind, Kind::CheckIn(..))) {
+            return Ok(());
+        }
+        for view in self.inner.catalog.known() {
+            for campaign in &view.campaigns {
+                let is_known = self.budgets().knows(campaign.id);
+                let limits = campaign.record.plan.limits;
+                let counts = limits.downloads_max > 0 || limits.downloads_per_site_max > 0;
+                let places =
+                    if is_known || !counts { Vec::new() } else { self.places_of(campaign.id).await? };
+                self.budgets().know(campaign.id, &limits, || places, self.now());
+            }
+        }
+        Ok(())
+    }
+
+    /// The product's view, for those who serve blocks.
+    pub(super) fn view_by_roots(&self, what: &[u8; 32]) -> Option<Arc<crate::rules::view::ProductView>> {
+        self.inner.catalog.known().into_iter().find(|view| decide::roots_of(&view.id) == *what)
+    }
+}

@@ -1,0 +1,101 @@
+//! Serving blocks: a good grant, a place on the shelf, the bytes. No database.
+
+use std::sync::Arc;
+
+use ota_core::fleet::{Dialect, Outbound, StoreError};
+use ota_core::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, REQUEST_BYTES_MAX};
+use ota_core::number::ReleaseId;
+use ota_core::text::DeviceIdBuf;
+use ota_core::wire::RefuseCode;
+
+use super::Server;
+use crate::conversation::{Block, Said, WantBlocks};
+use crate::delivery::grant::Granted;
+use crate::delivery::shelf::{Parts, Source};
+
+impl Server {
+    /// What a request's grant permits, and whether the request is within the limits of the protocol.
+    pub(super) fn granted(&self, device: &DeviceIdBuf, said: &WantBlocks) -> Result<Granted, RefuseCode> {
+        let granted = self.keyring().check(device, said.offer, &said.grant, self.now())?;
+        if !(BLOCK_BYTES_MIN..=BLOCK_BYTES_MAX).contains(&said.block_bytes) {
+            return Err(RefuseCode::TooLarge);
+        }
+        let blocks = said.want.indexes().count();
+        let bytes = u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(u64::from(said.block_bytes));
+        if bytes > u64::from(REQUEST_BYTES_MAX) { Err(RefuseCode::TooLarge) } else { Ok(granted) }
+    }
+
+    /// Answers a request whose grant is good.
+    pub(super) async fn serve(
+        &self,
+        out: &mut Vec<Outbound>,
+        dialect: Dialect,
+        device: &DeviceIdBuf,
+        said: &WantBlocks,
+        granted: &Granted,
+    ) {
+        match self.blocks(said, granted).await {
+            Ok(blocks) => {
+                for block in blocks {
+                    self.say(out, dialect, device, &block);
+                }
+            }
+            Err(code) => self.refuse(out, dialect, device.clone(), code, Some(said.offer)),
+        }
+    }
+
+    async fn blocks(&self, said: &WantBlocks, granted: &Granted) -> Result<Vec<Said>, RefuseCode> {
+        let parts =
+            self.parts(granted).await.map_err(|_| RefuseCode::Internal)?.ok_or(RefuseCode::StaleOffer)?;
+        let source = parts.source(said.part).ok_or(RefuseCode::NoSuchPart)?;
+        let ranges = ranges(said, &source)?;
+        let bytes: u64 = ranges.iter().map(|(_, length)| length).sum();
+        if let Err(retry_after) = self.budgets().take_bytes(granted.campaign, bytes, self.now()) {
+            return Ok(vec![Said::Busy { retry_after }]);
+        }
+        let mut blocks = Vec::with_capacity(ranges.len());
+        for (offset, length) in ranges {
+            let bytes =
+                self.inner.shelf.read(&source, offset, length).await.map_err(|_| RefuseCode::Internal)?;
+            blocks.push(Said::Block(Block { offer: said.offer, part: said.part, offset, bytes }));
+        }
+        Ok(blocks)
+    }
+
+    /// What can be fetched under a grant: read from the store once, then from memory.
+    pub(super) async fn parts(&self, granted: &Granted) -> Result<Option<Arc<Parts>>, StoreError> {
+        if let Some(parts) = self.inner.parts.get(&granted.what) {
+            return Ok(Some(parts));
+        }
+        let parts = if granted.campaign.0 == 0 {
+            let Some(view) = self.view_by_roots(&granted.what) else { return Ok(None) };
+            Parts::of_roots(&self.inner.catalog.roots(&view.id).await?)
+        } else {
+            let id = ReleaseId(granted.what);
+            let Some(release) = self.inner.catalog.release(&id).await? else { return Ok(None) };
+            if release.status != ota_core::fleet::records::ReleaseStatus::Signed {
+                return Ok(None);
+            }
+            let roots = self.inner.catalog.roots(&release.product).await?;
+            Parts::new(&id, &release, &roots)
+        };
+        let parts = Arc::new(parts);
+        self.inner.parts.insert(granted.what, Arc::clone(&parts));
+        Ok(Some(parts))
+    }
+}
+
+/// The wanted ranges, each inside the part; the last block of a part is shorter.
+fn ranges(said: &WantBlocks, source: &Source) -> Result<Vec<(u64, u64)>, RefuseCode> {
+    let (size, block) = (source.size(), u64::from(said.block_bytes));
+    said.want
+        .indexes()
+        .map(|index| {
+            let offset = index.checked_mul(block).and_then(|bytes| said.offset.checked_add(bytes));
+            match offset {
+                Some(offset) if offset < size => Ok((offset, block.min(size - offset))),
+                _ => Err(RefuseCode::OutOfRange),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,261 @@
+//! The server to embed: commands for people, a conversation with devices, queries for reports.
+//!
+//! ```text
+//! link -> handle(events) -> rules -> one commit -> answers -> link
+//!         tick()         -> what is due: stages, deadlines, notifications, keys
+//! ```
+//!
+//! [`Server::run`] joins both into a loop; a simulation calls them itself, with its own clock.
+
+mod commands;
+mod conversation;
+mod deliver;
+mod host;
+mod queries;
+mod signing;
+mod tick;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use ota_core::fleet::{BlobStore, FleetStore, MessageLink, StoreError};
+use ota_core::number::{CampaignId, OfferId};
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::time::{Millis, Timestamp};
+use ota_core::wire::RefuseCode;
+use quick_cache::sync::Cache;
+
+pub use self::commands::{AuditCheck, CommandError, NewDevice, NewProduct, Upload};
+pub use self::host::{Clock, Entropy, SystemClock};
+pub use self::queries::{
+    DeviceReport, DryRun, FailureGroup, FleetLine, HistoryLine, InstalledFile, PhaseCount, ProgressReport,
+    Recount,
+};
+pub use self::signing::{KeySigner, NoSigner};
+use crate::delivery::budget::Budgets;
+use crate::delivery::grant::Keyring;
+use crate::delivery::shelf::{Parts, Shelf};
+use crate::engine::catalog::Catalog;
+use crate::engine::decide::AssignmentSigner;
+
+/// How a server behaves. The default suits a fleet on one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// When a device that has nothing to do should check in again.
+    pub next_check_in: Millis,
+    /// How long an assignment is good for.
+    pub assignment_life: Millis,
+    /// How much memory blocks may take, in bytes.
+    pub cache_bytes_max: u64,
+    /// How many offers are remembered as having been begun.
+    pub begun_max: usize,
+    /// How many requests for blocks one device may have in one batch; further ones are told to wait.
+    pub requests_per_device_max: u32,
+    /// How long ago a device may have been heard to be notified of its turn.
+    pub notify_heard_within: Millis,
+    /// How many devices one tick notifies at most.
+    pub notify_per_tick_max: usize,
+    /// How often the course of a campaign is noted down.
+    pub sample_every: Millis,
+    /// How long a key of grants is used.
+    pub grant_key_life: Millis,
+    /// How many events one commit takes at most.
+    pub batch_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            next_check_in: Millis(6 * 3_600_000),
+            assignment_life: Millis(3_600_000),
+            cache_bytes_max: 256 << 20,
+            begun_max: 100_000,
+            requests_per_device_max: 4,
+            notify_heard_within: Millis(10 * 60_000),
+            notify_per_tick_max: 512,
+            sample_every: Millis(5 * 60_000),
+            grant_key_life: Millis(24 * 3_600_000),
+            batch_max: 1024,
+        }
+    }
+}
+
+/// The server. Clones are the same one.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    store: Arc<dyn FleetStore>,
+    blobs: Arc<dyn BlobStore>,
+    link: Arc<dyn MessageLink>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    signer: Arc<dyn AssignmentSigner>,
+    catalog: Catalog,
+    shelf: Shelf,
+    /// What can be fetched, by release (or by what stands for a product's roots).
+    parts: Cache<[u8; 32], Arc<Parts>>,
+    /// Offers whose first request for a block is on record.
+    begun: Cache<(DeviceIdBuf, OfferId), ()>,
+    keyring: RwLock<Arc<Keyring>>,
+    budgets: Mutex<Budgets>,
+    /// How far devices have been notified of their turns, by campaign.
+    notified: Mutex<HashMap<CampaignId, u64>>,
+    /// Campaigns whose running attempts are being taken back.
+    ending: Mutex<Vec<(ProductIdBuf, CampaignId)>>,
+    refusals: Refusals,
+    /// Only one tick at a time.
+    ticking: tokio::sync::Mutex<()>,
+}
+
+/// What a server is made of.
+pub struct Builder {
+    store: Arc<dyn FleetStore>,
+    blobs: Arc<dyn BlobStore>,
+    link: Arc<dyn MessageLink>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    signer: Arc<dyn AssignmentSigner>,
+    config: Config,
+}
+
+impl Builder {
+    /// Another clock than the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The key that signs assignments. Without one only protocols without signatures get offers.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn AssignmentSigner>) -> Self {
+        self.signer = signer;
+        self
+    }
+
+    /// Another configuration than the default.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Reads the keyring and what else must be there before the first message.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    pub async fn start(self) -> Result<Server, StoreError> {
+        let inner = Inner {
+            catalog: Catalog::new(Arc::clone(&self.store), Arc::clone(&self.blobs)),
+            shelf: Shelf::new(Arc::clone(&self.blobs), self.config.cache_bytes_max),
+            parts: Cache::new(1024),
+            begun: Cache::new(self.config.begun_max),
+            keyring: RwLock::default(),
+            budgets: Mutex::default(),
+            notified: Mutex::default(),
+            ending: Mutex::default(),
+            refusals: Refusals::default(),
+            ticking: tokio::sync::Mutex::default(),
+            config: self.config,
+            store: self.store,
+            blobs: self.blobs,
+            link: self.link,
+            clock: self.clock,
+            entropy: self.entropy,
+            signer: self.signer,
+        };
+        let server = Server { inner: Arc::new(inner) };
+        server.load_keyring().await?;
+        server.load_products().await?;
+        Ok(server)
+    }
+}
+
+impl Server {
+    /// A server of these parts; `entropy` makes the keys of grants.
+    #[must_use]
+    pub fn builder(
+        store: Arc<dyn FleetStore>,
+        blobs: Arc<dyn BlobStore>,
+        link: Arc<dyn MessageLink>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Builder {
+        let (clock, signer) = (Arc::new(SystemClock), Arc::new(NoSigner));
+        Builder { store, blobs, link, clock, entropy, signer, config: Config::default() }
+    }
+
+    /// Serves until the link is closed: receives, handles, sends, and ticks once a second.
+    ///
+    /// A store that fails is tried again with back-off; devices are told to wait meanwhile.
+    pub async fn run(&self) {
+        let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pause = core::time::Duration::from_millis(100);
+        loop {
+            tokio::select! {
+                events = self.inner.link.receive(self.inner.config.batch_max) => match events {
+                    Ok(events) if events.is_empty() => return,
+                    Ok(events) => {
+                        // The link goes on by itself after an error; what was lost is asked for again.
+                        let _ = self.handle(events).await;
+                    }
+                    Err(_) => tokio::time::sleep(pause).await,
+                },
+                _ = ticks.tick() => match self.tick().await {
+                    Ok(()) => pause = core::time::Duration::from_millis(100),
+                    Err(_) => {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(core::time::Duration::from_secs(30));
+                    }
+                },
+            }
+        }
+    }
+
+    /// How often each kind of refusal was given since the start.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(RefuseCode, u64)> {
+        self.inner.refusals.all()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.inner.keyring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn budgets(&self) -> MutexGuard<'_, Budgets> {
+        // Every call leaves them whole: a panic elsewhere does no harm to them.
+        self.inner.budgets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something about a product has changed: views are read anew, and whoever downloads is looked at again.
+    fn changed(&self, product: &ProductIdBuf) {
+        self.inner.catalog.forget(product);
+    }
+}
+
+/// Counts refusals by code; codes above the last known share one place.
+#[derive(Default)]
+struct Refusals([AtomicU64; 32]);
+
+impl Refusals {
+    fn count(&self, code: RefuseCode) {
+        let place = usize::from(code.number()).min(self.0.len() - 1);
+        self.0[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn all(&self) -> Vec<(RefuseCode, u64)> {
+        let codes = RefuseCode::ALL.iter().map(|code| {
+            (*code, self.0.get(usize::from(code.number())).map_or(0, |count| count.load(Ordering::Relaxed)))
+        });
+        codes.filter(|(_, count)| *count > 0).collect()
+    }
+}

@@ -1,0 +1,373 @@
+//! What happens by itself: campaigns go on, deadlines pass, devices are told of their turn, keys are renewed.
+//!
+//! Everything here may happen twice or be interrupted anywhere: it is decided from what is stored, and committed with
+//! the versions it was decided from.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
+use ota_core::crypto::soft::HmacSha256;
+use ota_core::fleet::records::{
+    AttemptPhase, Campaign, CampaignState, Device, GrantKey, OnFailure, Plan, Schedule,
+};
+use ota_core::fleet::{
+    AuditDraft, CounterKey, CounterPrefix, Dialect, Index, IndexEntry, Key, Outbound, Outcome, Query, Record,
+    StoreError, Table, Version,
+};
+use ota_core::number::{CampaignId, ReleaseId};
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::time::{Millis, Timestamp};
+
+use super::Server;
+use super::conversation::Kind;
+use crate::conversation::Said;
+use crate::delivery::grant::{Keyring, RingKey};
+use crate::engine::catalog::scan_all;
+use crate::engine::{Changes, Event};
+use crate::rules::attempt::{is_open, takes_a_place};
+use crate::rules::campaign::{self, Advance, Counted};
+use crate::rules::gate::Evidence;
+use crate::rules::ramp;
+use crate::rules::rank::RANKS_PER_BUCKET;
+use crate::rules::view::{CampaignView, ProductView, TargetView};
+
+/// How many attempts one tick sweeps at most in one go.
+const SWEEP: usize = 512;
+
+impl Server {
+    /// Does what is due now.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not done is done by the next tick.
+    pub async fn tick(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.inner.ticking.lock().await;
+        self.renew_keyring().await?;
+        for view in self.inner.catalog.known() {
+            for campaign in &view.campaigns {
+                self.advance(&view, campaign).await?;
+            }
+        }
+        let mut out = Vec::new();
+        self.take_back(&mut out).await?;
+        self.sweep(&mut out).await?;
+        self.notify(&mut out).await?;
+        if !out.is_empty() {
+            // Whoever is not told now learns it at the next check-in.
+            let _ = self.inner.link.send(out).await;
+        }
+        Ok(())
+    }
+
+    /// Puts the views of all products into memory: devices could come from any of them.
+    pub(super) async fn load_products(&self) -> Result<(), StoreError> {
+        for (key, _) in scan_all(&self.inner.store, &Query::table(Table::Product)).await? {
+            if let Key::Product(product) = key {
+                self.inner.catalog.product(&product).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the keys of grants, and makes one if there is none.
+    pub(super) async fn load_keyring(&self) -> Result<(), StoreError> {
+        let keys = scan_all(&self.inner.store, &Query::table(Table::GrantKey)).await?;
+        let ring = keys.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::GrantKey(id), Record::GrantKey(key)) => {
+                let secret: [u8; 32] = key.secret.try_into().ok()?;
+                Some(RingKey { id, mac: HmacSha256::new(&secret), from: key.from, until: key.until })
+            }
+            _ => None,
+        });
+        let ring = Arc::new(Keyring::new(ring.collect()));
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        self.renew_keyring().await
+    }
+
+    async fn renew_keyring(&self) -> Result<(), StoreError> {
+        let (now, life) = (self.now(), self.inner.config.grant_key_life);
+        let ring = self.keyring();
+        if !ring.needs_key(Millis(life.0 / 4), now) {
+            return Ok(());
+        }
+        let mut secret = vec![0; 32];
+        self.inner.entropy.fill(&mut secret);
+        let key = Key::GrantKey(ring.next_id());
+        let record = GrantKey { secret, from: now, until: now.plus(life) };
+        let mut changes = Changes::default();
+        changes.write(key, Version(0), None, Some(Record::GrantKey(record)));
+        self.inner.store.commit(vec![changes.into_unit()]).await?;
+        // Whether this key or another server's was first: the ring is what the store says.
+        Box::pin(self.load_keyring()).await
+    }
+
+    /// What has been counted of a campaign.
+    pub(super) async fn counted(
+        &self,
+        campaign: &CampaignView,
+    ) -> Result<(Counted, HashMap<u16, Evidence>), StoreError> {
+        let counters = self.inner.store.counters(&CounterPrefix::Attempts(campaign.id)).await?;
+        let mut stages: HashMap<u16, Evidence> = HashMap::new();
+        let mut all = Evidence::default();
+        for (key, count) in counters {
+            let CounterKey::Attempts { stage, phase, cause, .. } = key else { continue };
+            let (Some(phase), Ok(count)) = (AttemptPhase::from_number(phase), u64::try_from(count)) else {
+                continue;
+            };
+            stages.entry(stage).or_default().add(phase, cause, count);
+            all.add(phase, cause, count);
+        }
+        let stage = stages.get(&campaign.record.progress.stage).copied().unwrap_or_default();
+        let fleet = self.fleet_of(campaign).await?;
+        Ok((Counted { stage, all, fleet }, stages))
+    }
+
+    /// How many devices a target has, as far as counters tell.
+    pub(super) async fn fleet_of(&self, campaign: &CampaignView) -> Result<u64, StoreError> {
+        Ok(match &campaign.target {
+            TargetView::OrdinalBelow(limit) => *limit,
+            TargetView::Ordinals(ordinals) => ordinals.len(),
+            TargetView::Devices(ids) => u64::try_from(ids.len()).unwrap_or(u64::MAX),
+            TargetView::Nobody => 0,
+            TargetView::Everyone | TargetView::Filter(_) => {
+                let counters = self.inner.store.counters(&CounterPrefix::Devices).await?;
+                let of_product = counters.into_iter().find_map(|(key, count)| match key {
+                    CounterKey::Devices { product } if product == campaign.record.product => Some(count),
+                    _ => None,
+                });
+                of_product.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
+            }
+        })
+    }
+
+    /// The campaign's own plan goes on.
+    async fn advance(&self, view: &ProductView, campaign: &Arc<CampaignView>) -> Result<(), StoreError> {
+        let now = self.now();
+        let (counted, _) = self.counted(campaign).await?;
+        let step = campaign::advance(&campaign.record, &counted, now);
+        let is_sampled = campaign
+            .record
+            .samples
+            .last()
+            .is_some_and(|last| now.since(last.at) < self.inner.config.sample_every)
+            || matches!(campaign.record.state, CampaignState::Scheduled | CampaignState::Paused);
+        let mut step = match step {
+            None if is_sampled => return Ok(()),
+            None => Advance { campaign: campaign.record.clone(), action: None, revert_to: None },
+            Some(step) => step,
+        };
+        if !is_sampled {
+            campaign::sample(&mut step.campaign, &counted.all, now);
+        }
+        let mut changes = Changes::default();
+        let before = Some(Record::Campaign(Box::new(campaign.record.clone())));
+        if let Some(action) = step.action {
+            changes.audit(AuditDraft {
+                at: now,
+                principal: "the plan".into(),
+                action: action.into(),
+                subject: campaign.id.to_string(),
+                product: view.id.as_str().into(),
+                detail: super::commands::detail(&[("reason", &step.campaign.reason)]),
+            });
+        }
+        let ends = step.campaign.state == CampaignState::Stopped;
+        if let Some(to) = step.revert_to {
+            self.revert(view, campaign, to, &mut step.campaign, &mut changes, now).await?;
+        }
+        let after = Some(Record::Campaign(Box::new(step.campaign)));
+        changes.write(Key::Campaign(campaign.id), campaign.version, before, after);
+        let outcome = self.inner.store.commit(vec![changes.into_unit()]).await?;
+        self.changed(&view.id);
+        self.inner.catalog.product(&view.id).await?;
+        if ends && outcome == [Outcome::Committed] {
+            self.end(&view.id, campaign.id);
+        }
+        Ok(())
+    }
+
+    /// A campaign back to the former release, with the pace of the first stage, made in the same commit.
+    async fn revert(
+        &self,
+        view: &ProductView,
+        failed: &CampaignView,
+        to: ReleaseId,
+        stopped: &mut Campaign,
+        changes: &mut Changes,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        // A way back that no device may go is none: the campaign stops, and its reason says so.
+        let is_within_epoch = match (view.release(&to), view.release(&failed.record.release)) {
+            (Some(back), Some(from)) => back.is_offerable(now) && back.record.epoch >= from.record.epoch,
+            _ => false,
+        };
+        if !is_within_epoch {
+            stopped.reason =
+                format!("{}; no way back: the former release is below the epoch", stopped.reason).into();
+            return Ok(());
+        }
+        let (id, counter) = self.next_campaign_id().await?;
+        let plan = Plan {
+            trial: None,
+            schedule: Schedule::default(),
+            on_failure: OnFailure::Pause,
+            priority: failed.record.plan.priority.saturating_add(1),
+            ..failed.record.plan.clone()
+        };
+        let back = Campaign {
+            product: view.id.clone(),
+            title: format!("back from {}", failed.record.title).into(),
+            release: to,
+            target: failed.record.target.clone(),
+            plan,
+            author: "the plan".into(),
+            created: now,
+            state: CampaignState::Scheduled,
+            reason: stopped.reason.clone(),
+            approvals: Vec::new(),
+            progress: ota_core::fleet::records::Progress::default(),
+            samples: Vec::new(),
+        };
+        counter.write(changes);
+        changes.write(Key::Campaign(id), Version(0), None, Some(Record::Campaign(Box::new(back))));
+        stopped.progress.revert = Some(id);
+        Ok(())
+    }
+
+    /// The running attempts of a campaign are to be taken back.
+    pub(super) fn end(&self, product: &ProductIdBuf, campaign: CampaignId) {
+        self.inner.begun.clear();
+        self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).push((product.clone(), campaign));
+    }
+
+    /// Takes back what still runs of campaigns that have ended.
+    async fn take_back(&self, out: &mut Vec<Outbound>) -> Result<(), StoreError> {
+        let ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (product, campaign) in ending {
+            let mut is_done = true;
+            for phase in AttemptPhase::ALL.into_iter().filter(|phase| is_open(*phase)) {
+                if phase == AttemptPhase::Installed {
+                    continue;
+                }
+                let place =
+                    IndexEntry::new(Index::AttemptPhase).number(campaign.0).number(u64::from(phase.number()));
+                let page = self.inner.store.scan(&Query::under(place), None, SWEEP).await?;
+                is_done &= page.items.is_empty();
+                self.decide(events(page.items, Kind::Cancel), out).await;
+            }
+            if is_done {
+                let mut ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner);
+                ending.retain(|known| *known != (product.clone(), campaign));
+                self.budgets().forget(campaign);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at attempts whose deadline has passed.
+    async fn sweep(&self, out: &mut Vec<Outbound>) -> Result<(), StoreError> {
+        let from = IndexEntry::new(Index::AttemptDue).number(0);
+        let below = IndexEntry::new(Index::AttemptDue).number(self.now().0.saturating_add(1));
+        let query = Query::between(from, below.place);
+        let page = self.inner.store.scan(&query, None, SWEEP).await?;
+        self.decide(events(page.items, Kind::Overdue), out).await;
+        Ok(())
+    }
+
+    /// The devices that take a place in a campaign, and their sites.
+    pub(super) async fn places_of(
+        &self,
+        campaign: CampaignId,
+    ) -> Result<Vec<(DeviceIdBuf, Box<str>)>, StoreError> {
+        let mut places = Vec::new();
+        for phase in AttemptPhase::ALL.into_iter().filter(|phase| takes_a_place(*phase)) {
+            let place =
+                IndexEntry::new(Index::AttemptPhase).number(campaign.0).number(u64::from(phase.number()));
+            for (key, stored) in scan_all(&self.inner.store, &Query::under(place)).await? {
+                if let (Key::Attempt(_, device), Record::Attempt(attempt)) = (key, stored.record) {
+                    places.push((device, attempt.site));
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// Tells devices that were heard a moment ago that their turn has come.
+    async fn notify(&self, out: &mut Vec<Outbound>) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut left = self.inner.config.notify_per_tick_max;
+        for view in self.inner.catalog.known() {
+            for campaign in view.campaigns.iter().filter(|campaign| campaign.is_offering()) {
+                if left == 0 {
+                    return Ok(());
+                }
+                self.notify_campaign(&view, campaign, &mut left, now, out).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn notify_campaign(
+        &self,
+        view: &ProductView,
+        campaign: &CampaignView,
+        left: &mut usize,
+        now: Timestamp,
+        out: &mut Vec<Outbound>,
+    ) -> Result<(), StoreError> {
+        let record = &campaign.record;
+        let opened = ramp::opened(&record.plan, record.state, &record.progress, now);
+        let first = {
+            let mut notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
+            *notified.entry(campaign.id).or_insert(0)
+        };
+        let mut bucket = first / RANKS_PER_BUCKET;
+        while *left > 0 && bucket * RANKS_PER_BUCKET < opened {
+            let number = campaign.order.bucket_at(u16::try_from(bucket).unwrap_or(u16::MAX));
+            let place = IndexEntry::new(Index::DeviceBucket).text(view.id.as_str()).number(u64::from(number));
+            let page = self.inner.store.scan(&Query::under(place), None, *left).await?;
+            for (key, stored) in page.items {
+                let (Key::Device(id), Record::Device(device)) = (key, stored.record) else { continue };
+                if self.is_to_be_told(view, campaign, &id, &device, opened, now) {
+                    self.say(out, Dialect::Native, &id, &Said::Notify);
+                    *left = left.saturating_sub(1);
+                }
+            }
+            // A bucket that is open in part comes again when more of it is.
+            if (bucket + 1) * RANKS_PER_BUCKET > opened {
+                break;
+            }
+            bucket += 1;
+        }
+        let mut notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        notified.insert(campaign.id, bucket * RANKS_PER_BUCKET);
+        Ok(())
+    }
+
+    fn is_to_be_told(
+        &self,
+        view: &ProductView,
+        campaign: &CampaignView,
+        id: &DeviceIdBuf,
+        device: &Device,
+        opened: u64,
+        now: Timestamp,
+    ) -> bool {
+        device.heard.0 != 0
+            && now.since(device.heard) <= self.inner.config.notify_heard_within
+            && device.attempt != Some(campaign.id)
+            && u64::from(campaign.order.rank(campaign.id, id, device.bucket)) < opened
+            && campaign.target.holds(id, device, &view.names, now)
+            && view.release(&campaign.record.release).is_some_and(|r| !r.is_installed(&device.installed))
+    }
+}
+
+/// Events for the devices of these attempts.
+fn events(items: Vec<(Key, ota_core::fleet::Stored)>, kind: impl Fn(CampaignId) -> Kind) -> Vec<Event<Kind>> {
+    items
+        .into_iter()
+        .filter_map(|(key, _)| match key {
+            Key::Attempt(campaign, device) => Some(Event { device, kind: kind(campaign) }),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,5 @@
+//! The server as people and devices meet it: real rules, the reference stores, messages as bytes.
+
+mod bad_input;
+mod slice;
+mod support;

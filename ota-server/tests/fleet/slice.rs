@@ -1,0 +1,84 @@
+//! One update from end to end: a product, a release, a campaign, a device that gets it.
+
+use ota_core::crypto::soft::SoftSha256;
+use ota_core::fleet::records::{AttemptPhase, CampaignState};
+use ota_core::number::{FileIndex, SecurityEpoch};
+use ota_core::text::{DeviceId, DeviceIdBuf, ProductId};
+use ota_core::trust::{
+    Action, AssignmentCheck, DeviceIdentity, HashedBody, PendingNonce, SignatureCheck, TrustedRoot,
+};
+use ota_core::wire::{Part, Phase, ReportCode};
+use ota_server::rules::planner::WhyNot;
+use ota_server::rules::release::Verifier;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_device_gets_what_was_signed_and_nothing_else() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let content: Vec<u8> = (0..100_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let release = world.release("1.1", &content).await;
+    let campaign = world.start_campaign(draft(&world, release, plan())).await;
+
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let offer = lamp.offer(&world).await;
+
+    // What the device itself would check: the assignment, the release's signatures, the content.
+    let root_bytes = root_body(&world.product);
+    let (root, state) = TrustedRoot::provision::<SoftSha256>(&root_bytes, SecurityEpoch(0)).unwrap();
+    let device =
+        DeviceIdentity { device: DeviceId::new("lamp-1").unwrap(), product: ProductId::new("lamp").unwrap() };
+    let check = AssignmentCheck::begin(&root, &state, device, &offer.assignment).unwrap();
+    let mut nonce = PendingNonce::new(ota_core::number::Nonce([lamp.nonce; 16]));
+    let (assignment, _) = check.answer(&mut nonce, &Verifier::default()).unwrap();
+    assert_eq!(assignment.action(), Action::Install(release));
+    let body = lamp.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
+    let envelope = lamp.fetch(&world, &offer, Part::ReleaseEnvelope, 1).await;
+    let signed = SignatureCheck::begin(&root, &envelope, HashedBody::hash::<SoftSha256>(&body)).unwrap();
+    assert_eq!(signed.verify_all(&Verifier::default()).unwrap().id(), release);
+    let fetched = lamp.fetch(&world, &offer, Part::File(FileIndex(0)), 100_000).await;
+    assert_eq!(fetched, content);
+
+    for (sequence, phase) in [(0, Phase::Downloaded), (1, Phase::Verified), (2, Phase::Installed)] {
+        let acknowledged = lamp.report(&world, &offer, sequence, phase, ReportCode::Ok).await;
+        assert!(matches!(acknowledged, Answer::Ack(found) if found == sequence), "{acknowledged:?}");
+    }
+    lamp.revision = "1.1".into();
+    assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
+
+    let progress = world.server.progress(&operator(), campaign).await.unwrap();
+    let confirmed: Vec<_> = progress.now.iter().map(|line| (line.phase, line.devices)).collect();
+    assert_eq!(confirmed, [(AttemptPhase::Confirmed, 1)]);
+    let id = DeviceIdBuf::new("lamp-1").unwrap();
+    let report = world.server.device(&operator(), &id).await.unwrap();
+    assert_eq!(report.installed[0].revision, "1.1".into());
+    assert_eq!(report.reasons, [(campaign, WhyNot::HasIt)]);
+    let phases: Vec<_> = report.history[0].moments.iter().map(|moment| moment.phase).collect();
+    use AttemptPhase as P;
+    assert_eq!(phases, [P::Offered, P::Downloading, P::Downloaded, P::Verified, P::Installed, P::Confirmed]);
+    let fleet = world.server.fleet(&operator(), &world.product).await.unwrap();
+    assert_eq!(fleet.len(), 1);
+    assert_eq!((fleet[0].revision.as_deref(), fleet[0].devices), (Some("1.1"), 1));
+    world.server.tick().await.unwrap();
+    let progress = world.server.progress(&operator(), campaign).await.unwrap();
+    assert_eq!(progress.campaign.state, CampaignState::Completed);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_restarted_server_goes_on_where_the_other_stopped() {
+    let mut world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let release = world.release("1.1", &[7; 5000]).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let offer = lamp.offer(&world).await;
+    lamp.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
+    world.restart().await;
+    assert_eq!(lamp.fetch(&world, &offer, Part::File(FileIndex(0)), 5000).await, [7; 5000]);
+    assert!(matches!(lamp.report(&world, &offer, 0, Phase::Installed, ReportCode::Ok).await, Answer::Ack(0)));
+    lamp.revision = "1.1".into();
+    assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
+    world.assert_counters_are_exact().await;
+}
