@@ -44,6 +44,19 @@ pub mod list;
 #[cfg(feature = "fleet")]
 mod minicbor_impls;
 pub mod number;
+pub mod sft;
+#[cfg(any(feature = "proptest", feature = "arbitrary"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::as_conversions,
+    reason = "a generator that breaks a rule must say so, and never runs in a product"
+)]
+pub mod testing;
 pub mod text;
 pub mod time;
 pub mod trust;

@@ -39,6 +39,8 @@ pub const RELEASE_BODY_BYTES_MAX: usize = 256 * 1024;
 pub const ROOT_BODY_BYTES_MAX: usize = 4096;
 /// Largest signed assignment, envelope included, in bytes.
 pub const ASSIGNMENT_BYTES_MAX: usize = 512;
+/// How far apart the clocks of a fleet's servers may be, in milliseconds: 5 minutes.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1000;
 /// How often a device stores nothing but a later time, in milliseconds: once a day.
 pub const TIME_STORED_EVERY_MS: u64 = 24 * 3600 * 1000;
 /// Largest envelope of a release or a root, in bytes.
@@ -71,7 +73,7 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 + BLOCK_OVERHEAD_BYTES_MAX;
 /// Longest message to a device that is not a block, in bytes: what a device's buffer for them must hold, unless a
 /// newer server adds extensions.
-pub const ANSWER_BYTES_MAX: usize = 1024;
+pub const ANSWER_BYTES_MAX: usize = 768;
 /// Longest bitmap of wanted blocks, in bytes: one bit for each block that one request may ask for.
 pub const WANT_BITMAP_BYTES_MAX: usize = 64;
 /// Longest prefix of the topics, in bytes.
@@ -80,6 +82,15 @@ pub const TOPIC_PREFIX_BYTES_MAX: usize = 64;
 pub const TOPIC_BYTES_MAX: usize = TOPIC_PREFIX_BYTES_MAX + DEVICE_ID_BYTES_MAX + 8;
 /// Most files that a check-in lists.
 pub const INVENTORY_MAX: usize = 1024;
+
+/// Longest file name and revision of the original protocol together, in bytes.
+pub const SFT_NAME_AND_REVISION_BYTES_MAX: usize = 999;
+/// Longest chunk of the original protocol, in bytes: with more its clients' length wraps.
+pub const SFT_CHUNK_BYTES_MAX: u32 = 65_535;
+/// Most entries of a list of the original protocol.
+pub const SFT_FILES_MAX: usize = 64;
+/// Longest message of the original protocol, in bytes: a chunk, its file's names and the rest.
+pub const SFT_MESSAGE_BYTES_MAX: usize = 65_535 + SFT_NAME_AND_REVISION_BYTES_MAX + 64;
 
 /// Smallest unit of a block map, in bytes.
 pub const UNIT_BYTES_MIN: u32 = 256;
@@ -124,6 +135,7 @@ const _: () = {
     assert!(ROLE_KEYS_MAX <= KEYS_MAX && KEYS_MAX <= SIGNATURES_MAX);
     assert!(INVENTORY_MAX >= FILES_MAX);
     assert!(FILE_NAME_BYTES_MAX <= NAME_BYTES_MAX);
+    assert!(CLOCK_SKEW_MS_MAX < TIME_STORED_EVERY_MS);
     assert!(NAME_BYTES_MAX + 1 + DEVICE_ID_BYTES_MAX <= RECORD_KEY_BYTES_MAX);
     assert!(RELEASE_BODY_BYTES_MAX + ENVELOPE_BYTES_MAX < STORED_RECORD_BYTES_MAX);
     // Array head, domain, product, package, file name, revision, size and SHA-256, each with its own head.

@@ -265,6 +265,11 @@ text_kind! {
     Detail, DetailBuf, check_detail
 }
 
+impl Detail<'static> {
+    /// Nothing to say.
+    pub const NONE: Self = Self("");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,2 +1,9 @@
 //! Where updates rest: flash and directories on devices, redb and object stores on servers.
 #![cfg_attr(not(feature = "std"), no_std)]
+
+#[cfg(all(feature = "directory", target_os = "linux"))]
+pub mod directory;
+#[cfg(feature = "flash")]
+pub mod flash;
+#[cfg(feature = "redb")]
+pub mod redb;

@@ -1,6 +1,10 @@
 //! How updates travel: memory links, MQTT clients and brokers, and wrappers that inject faults.
 
+#[cfg(any(feature = "session", feature = "mqtt"))]
+mod credentials;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(feature = "session")]
 pub mod session;

@@ -1,1 +1,11 @@
 //! Seeded fleets, links and flash that join the device's half and the fleet's half.
+
+pub mod device;
+pub mod flash;
+pub mod link;
+pub mod random;
+pub mod server;
+pub mod storage;
+pub mod storage_sweep;
+pub mod workshop;
+pub mod world;

@@ -20,6 +20,8 @@ struct Need {
 
 /// Which suite needs which Debian package. A new one is one line.
 const NEEDS: &[Need] = &[
+    // The MQTT session speaks with a broker that we did not write.
+    Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
     // libFuzzer is C++ and is built from source.
     Need { suite: "fuzz", program: "c++", package: "g++" },
     // The single-threaded session is tried against a real broker.
@@ -46,20 +48,25 @@ pub(crate) enum Permission {
     Look,
 }
 
+/// What these suites lack, and how to get it; `None` if that is nothing.
+pub(crate) fn missing(suites: &[&str]) -> Option<String> {
+    let missing = packages(NEEDS, suites, |program| on_path(program).is_some());
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!("not installed: {0} (apt-get install {0})", missing.join(" ")))
+}
+
+/// The packages whose program is not there.
+fn packages(needs: &[Need], suites: &[&str], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let needed = needs.iter().filter(|need| suites.contains(&need.suite) && !has(need.program));
+    needed.map(|need| need.package).collect()
+}
+
 /// Makes sure that the Debian packages of these suites are there; the error says exactly what to install.
 pub(crate) fn debian(suites: &[&str], permission: Permission) -> Result<(), String> {
-    let missing: Vec<&Need> =
-        NEEDS.iter().filter(|need| suites.contains(&need.suite) && on_path(need.program).is_none()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    let wanted = missing.iter().map(|need| format!("  {} for the suite `{}`\n", need.package, need.suite));
-    let advice = format!(
-        "these Debian packages are missing:\n{}install them with: apt-get install {}",
-        wanted.collect::<String>(),
-        packages.join(" ")
-    );
+    let Some(advice) = missing(suites) else { return Ok(()) };
+    let packages = packages(NEEDS, suites, |program| on_path(program).is_some());
     if permission == Permission::Look || on_path("apt-get").is_none() {
         return Err(advice);
     }
@@ -133,6 +140,14 @@ mod tests {
     #[test]
     fn a_suite_without_needs_is_satisfied_anywhere() {
         assert_eq!(debian(&["no such suite"], Permission::Look), Ok(()));
+    }
+
+    #[test]
+    fn only_what_a_chosen_suite_lacks_is_asked_for() {
+        let need = |suite, program, package| Need { suite, program, package };
+        let needs = [need("a", "x", "lib-x"), need("a", "y", "lib-y"), need("b", "z", "lib-z")];
+        assert_eq!(packages(&needs, &["a"], |program| program == "x"), ["lib-y"]);
+        assert_eq!(packages(&needs, &["a", "b"], |_| false), ["lib-x", "lib-y", "lib-z"]);
     }
 
     #[test]

@@ -5,8 +5,14 @@
 
 mod device_storage;
 #[cfg(feature = "fleet")]
+mod fleet_store;
+#[cfg(feature = "fleet")]
+mod futures;
+#[cfg(feature = "fleet")]
 pub mod memory;
 mod memory_storage;
 
 pub use device_storage::device_storage;
+#[cfg(feature = "fleet")]
+pub use fleet_store::{fleet_store, fleet_store_reopened};
 pub use memory_storage::{CutPoint, MemoryStorage};

@@ -1,6 +1,8 @@
 //! The store of the fleet: many small changes, one durable commit.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use async_trait::async_trait;
@@ -146,4 +148,31 @@ pub trait FleetStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError>;
+}
+
+#[async_trait]
+impl<S: FleetStore + ?Sized> FleetStore for Arc<S> {
+    async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
+        (**self).commit(units).await
+    }
+
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        (**self).load(keys).await
+    }
+
+    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        (**self).scan(query, after, limit).await
+    }
+
+    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        (**self).counters(of).await
+    }
+
+    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        (**self).audit(from, limit).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
+        (**self).lease(request).await
+    }
 }

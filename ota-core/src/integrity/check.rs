@@ -155,6 +155,17 @@ impl<S: Suite> FileCheck<S> {
     }
 }
 
+impl<S: Suite> core::fmt::Debug for FileCheck<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FileCheck")
+            .field("index", &self.index)
+            .field("expected", &self.expected)
+            .field("seen", &self.seen)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A signature over a file and the key that it must be verified with.
 struct Signed<'k> {
     id: KeyId,

@@ -1,20 +1,7 @@
 //! What a signature over a file covers: exactly which bytes are signed.
 //!
-//! A deterministically encoded CBOR array of seven elements:
-//!
-//! | element | type |
-//! |---|---|
-//! | the domain string `ota/v1/file` | text |
-//! | product | text |
-//! | package | text |
-//! | file name | text |
-//! | revision | text |
-//! | size in bytes | unsigned integer |
-//! | SHA-256 of the file's bytes | byte string of 32 bytes |
-//!
-//! The domain keeps the signature from meaning anything elsewhere; product, package, name and revision keep it from
-//! vouching for the same bytes in another place; the size is signed as well as hashed. Texts go in exactly as the
-//! release has them: no suffix is stripped, no case is folded.
+//! They are made in this one place for those who sign and those who verify, and texts go in exactly as the release
+//! has them: no suffix is stripped, no case is folded.
 
 use crate::cbor::{EncodeError, Sink, Writer, to_slice};
 use crate::limits::FILE_STATEMENT_BYTES_MAX;
@@ -68,7 +55,21 @@ impl<'a> FileSubject<'a> {
         &self.file
     }
 
-    /// Writes what a signature covers into the front of the buffer, and returns it.
+    /// Writes what a signature covers into the front of the buffer, and returns it: a deterministically encoded
+    /// CBOR array of seven elements.
+    ///
+    /// | element | type |
+    /// |---|---|
+    /// | the domain string [`DOMAIN`] | text |
+    /// | product | text |
+    /// | package | text |
+    /// | file name | text |
+    /// | revision | text |
+    /// | size in bytes | unsigned integer |
+    /// | SHA-256 of the file's bytes | byte string of 32 bytes |
+    ///
+    /// The domain keeps the signature from meaning anything elsewhere. Product, package, name and revision keep it
+    /// from vouching for the same bytes in another place.
     ///
     /// # Errors
     /// [`EncodeError::BufferFull`] if the buffer is shorter; [`FILE_STATEMENT_BYTES_MAX`] always suffices.

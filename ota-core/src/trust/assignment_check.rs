@@ -1,6 +1,7 @@
 //! Believing an assignment: signed by the server's key, for this device, and fresh.
 
 use crate::crypto::{Sha256, SignatureVerifier, digest};
+use crate::limits::CLOCK_SKEW_MS_MAX;
 use crate::number::{Generation, Nonce, OfferId};
 use crate::text::{DeviceId, ProductId};
 use crate::time::{Millis, Timestamp};
@@ -136,13 +137,12 @@ impl<'r, 'a> AssignmentCheck<'r, 'a> {
         let pending = nonce.nonce.ok_or(TrustError::NotFresh)?;
         let verified = self.verify(pending, verifier)?;
         nonce.nonce = None;
-        Ok((verified, TrustedState { last_time: verified.issued, ..self.state }))
+        Ok((verified, self.state.with_time_seen(verified.issued)))
     }
 
     /// Checks that an offer is taken back: signed like the offer, over the same nonce and release.
     ///
-    /// Its time must not lie before the offer's, so an older cancellation cannot be replayed; it needs no fresh nonce,
-    /// because the worst that replaying it does is to withhold the update again.
+    /// It needs no fresh nonce, because the worst that replaying it does is to withhold the update again.
     ///
     /// # Errors
     /// [`TrustError::NotAssigned`] if it takes back something else; [`TrustError`] as for [`answer`](Self::answer).
@@ -154,7 +154,7 @@ impl<'r, 'a> AssignmentCheck<'r, 'a> {
         let verified = self.verify(of.nonce, verifier)?;
         match (of.action, verified.action) {
             (Action::Install(offered), Action::Cancel(cancelled)) if offered == cancelled => {
-                Ok((verified, TrustedState { last_time: verified.issued, ..self.state }))
+                Ok((verified, self.state.with_time_seen(verified.issued)))
             }
             _ => Err(TrustError::NotAssigned),
         }
@@ -178,7 +178,8 @@ impl<'r, 'a> AssignmentCheck<'r, 'a> {
         if assignment.nonce != nonce {
             return Err(TrustError::NotFresh);
         }
-        if assignment.issued < self.state.last_time {
+        // Another server's clock may be a little behind; the last time itself never goes back because of that.
+        if assignment.issued.plus(Millis(CLOCK_SKEW_MS_MAX)) < self.state.last_time {
             return Err(TrustError::TimeWentBack);
         }
         if assignment.expires <= assignment.issued {

@@ -28,6 +28,12 @@ const PAYLOAD_BYTES_MAX: usize = 44;
 /// is signed at most 113: context 11, header 14, associated data 84, and the heads of array and payload.
 pub(super) const SIGNED_BYTES_MAX: usize = ASSIGNMENT_BYTES_MAX + 32;
 
+const _: () = {
+    // Every signature that may be there fits: three heads, the header and 64 bytes each.
+    let largest = 8 + PAYLOAD_BYTES_MAX + SIGNATURES_MAX * (5 + PROTECTED_BYTES_MAX + SIGNATURE_BYTES);
+    assert!(largest <= ENVELOPE_BYTES_MAX);
+};
+
 /// One signature and its protected header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Signature<'a> {

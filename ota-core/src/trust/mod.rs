@@ -2,7 +2,47 @@
 //!
 //! Roles and what they sign: `root` says whose keys count, `release` says what belongs together, `assignment` says
 //! who gets it now. The types here are what the bodies mean; they can be decoded by anybody, and mean nothing
-//! until a check has turned them into a receipt.
+//! until a check has turned them into a receipt. `docs/trust.md` describes the bytes.
+//!
+//! A device that has fetched everything goes this way; each step needs what the one before it returned:
+//!
+//! ```
+//! use ota_core::crypto::{Sha256, SignatureVerifier};
+//! use ota_core::trust::{
+//!     AssignmentCheck, DeviceIdentity, HashedBody, InstallContext, PendingNonce, ReleaseCheck, RootCheck, TrustError,
+//!     TrustedRoot, TrustedState, VerifiedRelease,
+//! };
+//!
+//! struct Fetched<'a> {
+//!     trusted_root: &'a [u8],
+//!     next_root: Option<(&'a [u8], &'a [u8])>,
+//!     assignment: &'a [u8],
+//!     envelope: &'a [u8],
+//!     release: &'a [u8],
+//! }
+//!
+//! fn may_install<'a, H: Sha256>(
+//!     fetched: &Fetched<'a>,
+//!     mut state: TrustedState,
+//!     nonce: &mut PendingNonce,
+//!     identity: DeviceIdentity<'a>,
+//!     device: InstallContext<'a>,
+//!     verifier: &impl SignatureVerifier,
+//! ) -> Result<(VerifiedRelease<'a>, TrustedState), TrustError> {
+//!     let mut root = TrustedRoot::from_storage::<H>(HashedBody::hash::<H>(fetched.trusted_root), &state)?;
+//!     if let Some((envelope, body)) = fetched.next_root {
+//!         let check = RootCheck::begin::<H>(&root, &state, envelope, HashedBody::hash::<H>(body))?;
+//!         (root, state) = check.verify_all(verifier)?; // now store the body, then the state
+//!     }
+//!     let check = AssignmentCheck::begin(&root, &state, identity, fetched.assignment)?;
+//!     let (assignment, state) = check.answer(nonce, verifier)?;
+//!     let body = HashedBody::hash::<H>(fetched.release);
+//!     let check = ReleaseCheck::begin(&root, &assignment, fetched.envelope, body, device)?;
+//!     Ok((check.verify_all(verifier)?, state))
+//! }
+//! ```
+//!
+//! Where one step must not take long, [`BodyHasher`] hashes in pieces, and `step` of each check verifies one signature.
 
 mod assignment;
 mod assignment_check;

@@ -8,7 +8,7 @@ use crate::time::{Millis, Timestamp};
 use crate::trust::envelope::Envelope;
 use crate::trust::quorum::{Electorate, Progress, Tally, step};
 use crate::trust::root_check::SignatureProgress;
-use crate::trust::{Action, HashedBody, Release, Role, TrustError, TrustedRoot, VerifiedAssignment};
+use crate::trust::{Action, File, HashedBody, Release, Role, TrustError, TrustedRoot, VerifiedAssignment};
 
 /// A release that enough release keys signed, under a root that is still the trusted one.
 ///
@@ -221,6 +221,7 @@ impl<'r, 'a> SignatureCheck<'r, 'a> {
     #[must_use]
     pub const fn pause(self) -> SignatureProgress {
         SignatureProgress {
+            role: Role::Release,
             root: self.root.ring().digest,
             body: self.body.digest(),
             next: self.next,
@@ -231,7 +232,7 @@ impl<'r, 'a> SignatureCheck<'r, 'a> {
     /// Goes on where a check of the same body under the same root paused; otherwise begins anew.
     #[must_use]
     pub fn resume(mut self, progress: &SignatureProgress) -> Self {
-        if progress.root == self.root.digest() && progress.body == self.body.digest() {
+        if progress.belongs_to(Role::Release, self.root.digest(), self.body.digest()) {
             self.next = progress.next;
             [self.tally, _] = progress.tallies;
         }
@@ -249,10 +250,7 @@ impl<'r, 'a> SignatureCheck<'r, 'a> {
         if release.product != self.root.product() {
             return Err(TrustError::WrongProduct);
         }
-        let strength_min = self.root.strength_min();
-        let is_strong = |file: &super::File<'_>| {
-            file.integrity.iter().any(|string| string.algorithm().strength() >= strength_min)
-        };
+        let is_strong = |file: &File<'_>| file.integrity.iter().any(|string| self.root.accepts(&string));
         if !release.files.iter().all(|file| is_strong(&file)) {
             return Err(TrustError::WeakIntegrity);
         }

@@ -1,7 +1,7 @@
 //! Trusting a root: given at the factory, read back from storage, or followed from the one before it.
 
-use crate::crypto::{Sha256, SignatureVerifier};
-use crate::integrity::Strength;
+use crate::crypto::{Sha256, SignatureAlgorithm, SignatureVerifier};
+use crate::integrity::{IntegrityString, Strength};
 use crate::number::{Generation, KeyId, SecurityEpoch, Sha256Digest};
 use crate::text::ProductId;
 use crate::trust::envelope::Envelope;
@@ -80,6 +80,20 @@ impl<'a> TrustedRoot<'a> {
         self.ring.root.strength_min
     }
 
+    /// Whether a file may rest on this integrity string: strong enough, and if it is a signature, by a key of the
+    /// file role. Whether the string matches is for whoever has the file.
+    #[must_use]
+    pub fn accepts(&self, string: &IntegrityString) -> bool {
+        let by =
+            |id: &KeyId, algorithm| self.key(Role::File, *id).is_some_and(|key| key.algorithm == algorithm);
+        let is_known = match string {
+            IntegrityString::Ed25519 { key, .. } => by(key, SignatureAlgorithm::Ed25519),
+            IntegrityString::EcdsaP256 { key, .. } => by(key, SignatureAlgorithm::EcdsaP256),
+            _ => true,
+        };
+        is_known && string.algorithm().strength() >= self.strength_min()
+    }
+
     pub(super) const fn ring(&self) -> &KeyRing<'a> {
         &self.ring
     }
@@ -111,13 +125,20 @@ impl<'a> KeyRing<'a> {
 
 /// How far the counting of signatures has come, for a caller that must let go of its borrows between two steps.
 ///
-/// It names the root and the body that it belongs to; taken to any other it counts for nothing.
+/// It names the role, the root and the body that it belongs to; taken to any other it counts for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignatureProgress {
+    pub(super) role: Role,
     pub(super) root: Sha256Digest,
     pub(super) body: Sha256Digest,
     pub(super) next: u8,
     pub(super) tallies: [Tally; 2],
+}
+
+impl SignatureProgress {
+    pub(super) fn belongs_to(&self, role: Role, root: Sha256Digest, body: Sha256Digest) -> bool {
+        (self.role, self.root, self.body) == (role, root, body)
+    }
 }
 
 /// Checks that a root follows the trusted one: version N+1 exactly, signed by the thresholds of both.
@@ -193,6 +214,7 @@ impl<'r, 'a> RootCheck<'r, 'a> {
     #[must_use]
     pub const fn pause(self) -> SignatureProgress {
         SignatureProgress {
+            role: Role::Root,
             root: self.current.ring().digest,
             body: self.following.digest,
             next: self.next,
@@ -203,7 +225,7 @@ impl<'r, 'a> RootCheck<'r, 'a> {
     /// Goes on where a check of the same root under the same trusted root paused; otherwise begins anew.
     #[must_use]
     pub fn resume(mut self, progress: &SignatureProgress) -> Self {
-        if progress.root == self.current.ring().digest && progress.body == self.following.digest {
+        if progress.belongs_to(Role::Root, self.current.digest(), self.following.digest) {
             self.next = progress.next;
             [self.by_current, self.by_following] = progress.tallies;
         }

@@ -28,6 +28,11 @@ impl TrustedState {
         Self { epoch: self.epoch.max(to), ..self }
     }
 
+    /// The state after a verified assignment of this time: later or the same, never earlier.
+    pub(super) fn with_time_seen(self, time: Timestamp) -> Self {
+        Self { last_time: self.last_time.max(time), ..self }
+    }
+
     /// The epoch that counts: the stored one or the running image's own, whichever is higher.
     #[must_use]
     pub fn effective_epoch(&self, running_image: SecurityEpoch) -> SecurityEpoch {

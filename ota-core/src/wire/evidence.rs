@@ -13,19 +13,31 @@ use core::ops::Range;
 
 use super::codec::{EVIDENCE, Opened, kind, positions};
 use crate::cbor::{DecodeError, EncodeError};
+use crate::crypto::{Authenticator, MAC_BYTES, MacError};
 use crate::number::BootCounter;
 use crate::text::DeviceId;
 use crate::wire::{Evidence, Up};
 
 const DOMAIN: &[u8] = b"ota/v1/evidence/";
-const MAC_BYTES: usize = 32;
+
+/// Why a message was not written with evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttestError {
+    /// The message cannot be written.
+    #[error("the message cannot be written")]
+    Encode(#[from] EncodeError),
+    /// What holds the key gave no code.
+    #[error("the key gave no code")]
+    Mac(#[from] MacError),
+}
 
 /// The bytes that the evidence of one message covers, as pieces of that message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Covered<'a> {
     device: DeviceId<'a>,
     before: &'a [u8],
-    mac: &'a [u8],
+    mac: &'a [u8; MAC_BYTES],
     after: &'a [u8],
 }
 
@@ -46,44 +58,55 @@ impl<'a> Covered<'a> {
         [DOMAIN, self.device.as_str().as_bytes(), &[0], self.before, self.after]
     }
 
-    /// The code that the message carries. Compare it in constant time.
+    /// The code that the message carries.
     #[must_use]
-    pub const fn mac(&self) -> &'a [u8] {
+    pub const fn mac(&self) -> &'a [u8; MAC_BYTES] {
         self.mac
+    }
+
+    /// Checks the code with the device's key, in constant time. Whether boot counter and sequence have risen since
+    /// the last message is the caller's to check: a true code proves who spoke, not when.
+    ///
+    /// # Errors
+    /// [`MacError`]; everything but `Ok` means that nothing was proven.
+    pub fn verify(&self, key: &impl Authenticator) -> Result<(), MacError> {
+        key.verify(&self.pieces(), self.mac)
     }
 
     fn around(device: DeviceId<'a>, message: &'a [u8], range: Range<usize>) -> Option<Self> {
         let before = message.get(..range.start)?;
-        let mac = message.get(range.clone())?;
+        let mac = message.get(range.clone())?.try_into().ok()?;
         let after = message.get(range.end..)?;
         Some(Self { device, before, mac, after })
     }
 }
 
 impl Up<'_> {
-    /// Writes the message with evidence: `mac` gets what is covered and gives the code over it.
+    /// Writes the message with evidence under the device's own key.
     ///
     /// A check-in or a report gets this boot counter and sequence, whatever evidence it held before. A request for
     /// blocks carries none and is written as it is; its grant speaks for it.
     ///
     /// # Errors
-    /// As [`Up::encode`].
+    /// [`AttestError`]; the buffer then holds nothing that may be sent.
     pub fn encode_attested<'b>(
         &self,
         buffer: &'b mut [u8],
         device: DeviceId<'_>,
         boot: BootCounter,
         sequence: u32,
-        mac: impl FnOnce(&Covered<'_>) -> [u8; MAC_BYTES],
-    ) -> Result<&'b [u8], EncodeError> {
+        key: &impl Authenticator,
+    ) -> Result<&'b [u8], AttestError> {
         let blank = self.with_evidence(Evidence { boot, sequence, mac: [0; MAC_BYTES] });
         let length = blank.encode_to_slice(buffer)?.len();
         let written = buffer.get_mut(..length).unwrap_or_default();
         if let Ok(Some(range)) = mac_range(written)
-            && let Some(code) = Covered::around(device, written, range.clone()).map(|covered| mac(&covered))
-            && let Some(place) = written.get_mut(range)
+            && let Some(covered) = Covered::around(device, written, range.clone())
         {
-            place.copy_from_slice(&code);
+            let code = key.authenticate(&covered.pieces())?;
+            if let Some(place) = written.get_mut(range) {
+                place.copy_from_slice(&code);
+            }
         }
         Ok(written)
     }

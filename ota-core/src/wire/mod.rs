@@ -15,7 +15,7 @@
 //! ```
 
 mod code;
-mod codec;
+pub(crate) mod codec;
 mod down;
 mod evidence;
 mod part;
@@ -26,7 +26,7 @@ pub use code::{Phase, RefuseCode, ReportCode, UnknownCode};
 pub use down::{
     Block, Busy, Cancel, Down, Notify, Offer, Refuse, ReleaseSizes, ReportAck, RootHint, UpToDate,
 };
-pub use evidence::Covered;
+pub use evidence::{AttestError, Covered};
 pub use part::Part;
 pub use up::{
     AlgorithmSet, Capabilities, CheckIn, Evidence, InventoryItem, Outcome, Report, TrustedSummary, Up, Want,

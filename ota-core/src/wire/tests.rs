@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cbor::{DecodeErrorKind, EncodeError, Reader};
+use crate::crypto::{Authenticator, MacError};
 use crate::limits::{
     ANSWER_BYTES_MAX, ASSIGNMENT_BYTES_MAX, BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_MAP_BYTES_MAX,
     BLOCK_OVERHEAD_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, DETAIL_BYTES_MAX, GRANT_BYTES_MAX, INVENTORY_MAX,
@@ -347,14 +348,28 @@ fn extensions_are_skipped_or_refused_by_their_key() {
     }
 }
 
-/// A stand-in for a MAC: it depends on every byte and on their order, which is all that these tests need.
-fn checksum(covered: &Covered<'_>) -> [u8; 32] {
-    let mut state = [0_u8; 32];
-    for (place, byte) in covered.pieces().concat().into_iter().enumerate() {
-        state[place % 32] = state[place % 32].rotate_left(3) ^ byte;
-        state[(place + 7) % 32] = state[(place + 7) % 32].wrapping_add(byte).wrapping_mul(31);
+/// A stand-in for a MAC: it depends on every byte and on their order, which is all that these tests need, also in
+/// builds without the software HMAC.
+struct Checksum;
+
+impl Authenticator for Checksum {
+    fn authenticate(&self, parts: &[&[u8]]) -> Result<[u8; 32], MacError> {
+        let mut state = [0_u8; 32];
+        for (place, byte) in parts.concat().into_iter().enumerate() {
+            state[place % 32] = state[place % 32].rotate_left(3) ^ byte;
+            state[(place + 7) % 32] = state[(place + 7) % 32].wrapping_add(byte).wrapping_mul(31);
+        }
+        Ok(state)
     }
-    state
+}
+
+/// A key that nobody may ask.
+struct Untouched;
+
+impl Authenticator for Untouched {
+    fn authenticate(&self, _parts: &[&[u8]]) -> Result<[u8; 32], MacError> {
+        Err(MacError::Unavailable)
+    }
 }
 
 #[test]
@@ -363,12 +378,11 @@ fn evidence_is_found_in_the_bytes_received() {
     let inventory = [item("app", "1")];
     for message in [Up::Report(report(None)), Up::CheckIn(check_in(&inventory))] {
         let mut buffer = [0; 512];
-        let sent = message.encode_attested(&mut buffer, device, BootCounter(4), 1000, checksum).unwrap();
+        let sent = message.encode_attested(&mut buffer, device, BootCounter(4), 1000, &Checksum).unwrap();
         let received = Up::decode(sent).unwrap();
         let covered = Covered::of(device, sent).unwrap().unwrap();
-        assert_eq!(covered.mac(), checksum(&covered));
-        let mut mac = [0; 32];
-        mac.copy_from_slice(covered.mac());
+        assert_eq!(covered.verify(&Checksum), Ok(()));
+        let mac = *covered.mac();
         assert_eq!(received, message.with_evidence(Evidence { boot: BootCounter(4), sequence: 1000, mac }));
         let joined = covered.pieces().concat();
         let head = [b"ota/v1/evidence/pump-7\0".as_slice(), &sent[..sent.len() - 32]].concat();
@@ -381,7 +395,7 @@ fn evidence_changes_with_every_byte_and_with_the_device() {
     let device = DeviceId::new("pump-7").unwrap();
     let mut buffer = [0; 256];
     let sent = Up::Report(report(None))
-        .encode_attested(&mut buffer, device, BootCounter(4), 1000, checksum)
+        .encode_attested(&mut buffer, device, BootCounter(4), 1000, &Checksum)
         .unwrap()
         .to_vec();
     let mut readable = 0;
@@ -391,13 +405,13 @@ fn evidence_changes_with_every_byte_and_with_the_device() {
             forged[place] ^= 1 << bit;
             let Ok(Some(covered)) = Covered::of(device, &forged) else { continue };
             readable += usize::from(Up::decode(&forged).is_ok());
-            assert_ne!(covered.mac(), checksum(&covered), "bit {bit} of byte {place}");
+            assert_eq!(covered.verify(&Checksum), Err(MacError::Mismatch), "bit {bit} of byte {place}");
         }
     }
     assert!(readable > 300, "only {readable} forgeries could be read: the test would prove nothing");
     let other = DeviceId::new("pump-8").unwrap();
     let covered = Covered::of(other, &sent).unwrap().unwrap();
-    assert_ne!(covered.mac(), checksum(&covered));
+    assert_eq!(covered.verify(&Checksum), Err(MacError::Mismatch));
 }
 
 #[test]
@@ -411,7 +425,7 @@ fn evidence_covers_extensions_that_are_not_known() {
     message.extend([0x18, 64, 0x05]);
     assert_eq!(Up::decode(&message), Ok(Up::Report(report(Some(evidence)))));
     let covered = Covered::of(device, &message).unwrap().unwrap();
-    assert_eq!(covered.mac(), [0x33; 32]);
+    assert_eq!(covered.mac(), &[0x33; 32]);
     assert!(covered.pieces().concat().ends_with(&[0x58, 32, 0x18, 64, 0x05]));
 }
 
@@ -420,12 +434,13 @@ fn requests_carry_no_evidence() {
     let device = DeviceId::new("d").unwrap();
     let request = Up::WantBlocks(want(Want::Count(1)));
     let mut buffer = [0; 128];
-    let sent = request
-        .encode_attested(&mut buffer, device, BootCounter(1), 1, |_| panic!("nothing is to be covered"))
-        .unwrap();
+    let sent = request.encode_attested(&mut buffer, device, BootCounter(1), 1, &Untouched).unwrap();
     assert_eq!(Up::decode(sent), Ok(request));
     assert_eq!(Covered::of(device, sent), Ok(None));
-    assert_eq!(Covered::of(device, &Up::Report(report(None)).to_vec().unwrap()), Ok(None));
+    let report = Up::Report(report(None));
+    let refused = report.encode_attested(&mut buffer, device, BootCounter(1), 1, &Untouched);
+    assert_eq!(refused, Err(AttestError::Mac(MacError::Unavailable)));
+    assert_eq!(Covered::of(device, &report.to_vec().unwrap()), Ok(None));
 }
 
 #[test]
@@ -460,4 +475,44 @@ fn incidents_33_and_34_elements_of_the_wrong_length_are_refused_where_they_stand
         let forged = [&bytes[..2], &head, &id, &bytes[11..]].concat();
         assert_eq!(Up::decode(&forged), Err(DecodeErrorKind::OutOfRange.at(2)), "{length}");
     }
+}
+
+#[test]
+fn incidents_32_and_38_a_length_that_is_off_by_one_is_noticed() {
+    // mongoose CVE-2026-28525 and MCUboot 90f4e7c3: the guard and the access disagreed about a length by a few bytes.
+    for length in [1_u8, 22, 23, 24, 25, 200] {
+        let bytes = vec![7; usize::from(length)];
+        let head = |length: u8| if length < 24 { vec![0x40 | length] } else { vec![0x58, length] };
+        let claim = |claimed: u8| [&[0x82, 19][..], &head(claimed), &bytes].concat();
+        assert_eq!(Down::decode(&claim(length)), Ok(Down::Cancel(Cancel { assignment: &bytes })));
+        assert_eq!(Down::decode(&claim(length + 1)), Err(DecodeErrorKind::Truncated.at(2)), "{length}");
+        let short = claim(length - 1);
+        assert_eq!(Down::decode(&short), Err(DecodeErrorKind::TrailingBytes.at(short.len() - 1)), "{length}");
+    }
+}
+
+#[test]
+fn incident_37_ids_and_offsets_are_checked_at_their_last_byte() {
+    // AWS OTA agent a0f24c01 and 37fa4f13: an id one byte too long, a size near the end of its integer type.
+    let grant = [5; GRANT_BYTES_MAX];
+    up_round_trips(Up::WantBlocks(WantBlocks { grant: &grant, ..want(Want::Count(1)) }));
+    let last = WantBlocks { offset: ByteOffset(u64::MAX - 1024), ..want(Want::Count(1)) };
+    let mut bytes = Up::WantBlocks(last).to_vec().unwrap();
+    let count = bytes.len() - 1;
+    bytes[count] = 2;
+    assert_eq!(Up::decode(&bytes).unwrap_err().kind, DecodeErrorKind::OutOfRange);
+}
+
+#[test]
+fn incident_40_the_longest_inventory_is_read_and_one_more_is_refused() {
+    // python-tuf CVE-2020-6173: resources without a bound.
+    let names: Vec<String> = (0..=INVENTORY_MAX).map(|index| format!("{index:04}")).collect();
+    let inventory: Vec<_> = names.iter().map(|name| item(name, "1")).collect();
+    let longest = Up::CheckIn(check_in(&inventory[1..]));
+    let mut bytes = longest.to_vec().unwrap();
+    assert_eq!(Up::decode(&bytes), Ok(longest));
+    assert_eq!(Up::CheckIn(check_in(&inventory)).to_vec(), Err(EncodeError::TooLarge));
+    let head = bytes.windows(3).position(|window| window == [0x99, 4, 0]).unwrap();
+    bytes[head + 2] = 1;
+    assert_eq!(Up::decode(&bytes), Err(DecodeErrorKind::TooLarge.at(head)));
 }

@@ -2,15 +2,18 @@
 
 use ota_core::crypto::sign::Signer;
 use ota_core::crypto::soft::{Ed25519, SoftCrc32, SoftSha256};
-use ota_core::crypto::{NoSignatures, SignatureAlgorithm, SignatureError, digest};
+use ota_core::crypto::{Hasher, NoSignatures, Sha256, SignatureAlgorithm, SignatureError, digest};
 use ota_core::integrity::{
     Algorithm, FileCheck, FileSubject, IntegrityError, IntegrityString, Strength, Suite, sign_file,
 };
+use ota_core::limits::FILE_STATEMENT_BYTES_MAX;
 use ota_core::number::{ByteLength, FileIndex, Sha256Digest};
 use ota_core::text::{FileName, PackageName, ProductId, Revision};
 use ota_core::trust::Key;
 
-use crate::support::{Everything, VERIFIER, check, digests, ed25519, file, key_of, p256, release};
+use proptest::prelude::*;
+
+use crate::support::{Everything, VERIFIER, check, digests, ed25519, file, hex, key_of, p256, release};
 
 const BYTES: &[u8] = b"123456789";
 
@@ -226,4 +229,131 @@ fn an_empty_file_is_checked_like_any_other() {
     assert_eq!(found.unwrap().size(), ByteLength(0));
     let found = check::<Everything>(&release(&files), Strength::Hash, &[b"x"], &VERIFIER);
     assert_eq!(found, Err(IntegrityError::TooLong { size: ByteLength(0) }));
+}
+
+#[test]
+fn what_a_signature_covers_is_written_byte_for_byte_as_documented() {
+    let files = [file("certs/ca.pem", 1 << 32, &[])];
+    let release = release(&files);
+    let subject = FileSubject::of(&release, FileIndex(0)).unwrap();
+    let mut buffer = [0; FILE_STATEMENT_BYTES_MAX];
+    let statement = subject.statement(&Sha256Digest([0xab; 32]), &mut buffer).unwrap();
+    let expected = [
+        "87",
+        "6b6f74612f76312f66696c65",   // "ota/v1/file"
+        "646c616d70",                 // "lamp"
+        "646d61696e",                 // "main"
+        "6c63657274732f63612e70656d", // "certs/ca.pem"
+        "63312e30",                   // "1.0"
+        "1b0000000100000000",
+        "5820",
+        &"ab".repeat(32),
+    ];
+    assert_eq!(hex(statement), expected.concat());
+}
+
+#[test]
+fn the_longest_names_fit_what_a_signature_covers() {
+    let (name, revision) = ("n".repeat(64), "r".repeat(255));
+    let mut longest = file(&name, u64::MAX, &[]);
+    longest.revision = Revision::new(&revision).unwrap();
+    let files = [longest];
+    let mut release = release(&files);
+    release.product = ProductId::new(&name).unwrap();
+    release.package = PackageName::new(&name).unwrap();
+    let subject = FileSubject::of(&release, FileIndex(0)).unwrap();
+    let mut buffer = [0; FILE_STATEMENT_BYTES_MAX];
+    let length = subject.statement(&Sha256Digest([0; 32]), &mut buffer).unwrap().len();
+    assert!(length > FILE_STATEMENT_BYTES_MAX - 16, "{length}: the limit has become loose");
+}
+
+/// Takes the place of SHA-256 where gigabytes are to be counted: its digest tells how many bytes it was given.
+#[derive(Clone)]
+struct Counting(u64);
+
+impl Hasher for Counting {
+    type Digest = [u8; 32];
+
+    fn new() -> Self {
+        Self(0)
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.0 += u64::try_from(bytes.len()).unwrap();
+    }
+
+    fn finish(self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&self.0.to_be_bytes());
+        digest
+    }
+}
+
+impl Sha256 for Counting {}
+
+struct CountsBytes;
+
+impl Suite for CountsBytes {
+    type Sha256 = Counting;
+    type Others = ();
+    type Verifier = NoSignatures;
+}
+
+#[test]
+fn files_around_the_ends_of_integer_types_are_checked_to_their_last_byte() {
+    // Incident 1, RAUC CVE-2026-34155: past 2 GiB a signature covered only the first few bytes.
+    let piece = vec![0; 1 << 26];
+    for size in [(1_u64 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 1] {
+        let mut counted = Counting(size);
+        let strings = [IntegrityString::Sha256(counted.clone().finish())];
+        let files = [file("a", size, &strings)];
+        let release = release(&files);
+        let subject = FileSubject::of(&release, FileIndex(0)).unwrap();
+        let mut check = FileCheck::<CountsBytes>::begin(&subject, Strength::Hash).unwrap();
+        let mut left = size;
+        while left > 0 {
+            let length = usize::try_from(left).unwrap().min(piece.len());
+            check.update(&piece[..length]).unwrap();
+            left -= u64::try_from(length).unwrap();
+        }
+        assert_eq!(check.update(&[0]), Err(IntegrityError::TooLong { size: ByteLength(size) }));
+        let receipt = check.finish(&subject, |_| None, &NoSignatures).unwrap();
+        assert_eq!(receipt.size(), ByteLength(size));
+        counted.update(&[0]);
+        assert_ne!(receipt.sha256(), Sha256Digest(counted.finish()));
+
+        let mut check = FileCheck::<CountsBytes>::begin(&subject, Strength::Hash).unwrap();
+        check.update(&[0]).unwrap();
+        let found = check.finish(&subject, |_| None, &NoSignatures);
+        assert_eq!(found, Err(IntegrityError::TooShort { found: ByteLength(1), size: ByteLength(size) }));
+    }
+}
+
+proptest! {
+    #[test]
+    fn pieces_of_any_size_give_the_verdict_of_the_whole(
+        bytes in prop::collection::vec(any::<u8>(), 1..900),
+        cuts in prop::collection::vec(0_usize..900, 0..9),
+        flip in any::<prop::sample::Index>(),
+        bit in 0_u32..8,
+    ) {
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % bytes.len()).collect();
+        cuts.sort_unstable();
+        let verdict = |string: IntegrityString, bytes: &[u8]| {
+            let strings = [string];
+            let files = [file("a", u64::try_from(bytes.len()).unwrap(), &strings)];
+            let release = release(&files);
+            let ends = cuts.iter().copied().chain([bytes.len()]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            let pieces: Vec<_> = starts.zip(ends).map(|(start, end)| &bytes[start..end]).collect();
+            check::<Everything>(&release, Strength::Checksum, &pieces, &VERIFIER)
+        };
+        let mut changed = bytes.clone();
+        changed[flip.index(bytes.len())] ^= 1 << bit;
+        for string in digests(&bytes) {
+            let good = verdict(string, &bytes).unwrap();
+            prop_assert_eq!(good.sha256(), Sha256Digest(digest::<SoftSha256>(&bytes)));
+            prop_assert_eq!(verdict(string, &changed), Err(IntegrityError::Mismatch(string.algorithm())));
+        }
+    }
 }

@@ -92,3 +92,12 @@ pub(crate) fn check<S: Suite>(
     }
     check.finish(&subject, |_| None, verifier)
 }
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn unhex(digits: &str) -> Vec<u8> {
+    assert!(digits.len().is_multiple_of(2) && digits.is_ascii(), "{digits}");
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}

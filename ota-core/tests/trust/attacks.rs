@@ -3,7 +3,9 @@
 use ota_core::crypto::SignatureAlgorithm;
 use ota_core::integrity::IntegrityString;
 use ota_core::integrity::Strength;
-use ota_core::limits::{ENVELOPE_BYTES_MAX, FILES_MAX, RELEASE_BODY_BYTES_MAX, ROOT_BODY_BYTES_MAX};
+use ota_core::limits::{
+    CLOCK_SKEW_MS_MAX, ENVELOPE_BYTES_MAX, FILES_MAX, RELEASE_BODY_BYTES_MAX, ROOT_BODY_BYTES_MAX,
+};
 use ota_core::number::{Nonce, SecurityEpoch};
 use ota_core::text::ProductId;
 use ota_core::time::{Millis, Timestamp};
@@ -501,4 +503,44 @@ fn state_and_root_must_belong_together() {
     let envelope = envelope(&other, Role::Root, &[1, 2]);
     let found = RootCheck::begin::<H>(&device.root, &state, &envelope, HashedBody::hash::<H>(&other));
     assert_eq!(found.unwrap_err(), TrustError::NotTheTrustedRoot);
+}
+
+#[test]
+fn servers_whose_clocks_differ_a_little_are_both_believed() {
+    // Two servers answer in turn, the second a little behind. Time neither goes back nor creeps.
+    let mut device = Device::new();
+    let skew = CLOCK_SKEW_MS_MAX;
+    let at = |millis: u64| {
+        let issued = Timestamp(day(10).0 + millis);
+        AssignmentSpec { issued, ..AssignmentSpec::of(Action::None) }.signed()
+    };
+    assert!(device.hear_fresh(&at(skew)).is_ok());
+    assert!(device.hear_fresh(&at(0)).is_ok());
+    assert_eq!(device.state.last_time, Timestamp(day(10).0 + skew));
+    let behind = Timestamp(day(10).0 - 1);
+    let behind = AssignmentSpec { issued: behind, ..AssignmentSpec::of(Action::None) }.signed();
+    assert_eq!(device.hear_fresh(&behind), Err(TrustError::TimeWentBack));
+}
+
+#[test]
+fn an_integrity_string_by_a_key_that_nobody_listed_is_none() {
+    let signature = [7; 64];
+    let unknown = IntegrityString::Ed25519 { key: pair(90).id(), signature };
+    let listed = IntegrityString::Ed25519 { key: pair(FILE_KEY).id(), signature };
+    let confused = IntegrityString::EcdsaP256 { key: pair(FILE_KEY).id(), signature };
+    let hash = IntegrityString::Sha256([7; 32]);
+    let mut spec = ReleaseSpec::usual();
+    let mut found = |strength_min, integrity: &[IntegrityString]| {
+        spec.files[0].integrity = integrity.to_vec();
+        let root = RootSpec { strength_min, ..RootSpec::first() };
+        spec.files[1].integrity = vec![listed];
+        let (envelope, body) = signed_release(&spec);
+        Device::provisioned(&root).would_install(&envelope, &body)
+    };
+    for wrong in [unknown, confused] {
+        assert_eq!(found(Strength::Hash, &[wrong]), Err(TrustError::WeakIntegrity));
+        assert_eq!(found(Strength::Signature, &[hash, wrong]), Err(TrustError::WeakIntegrity));
+        assert_eq!(found(Strength::Hash, &[hash, wrong]), Ok(()));
+    }
+    assert_eq!(found(Strength::Signature, &[listed]), Ok(()));
 }

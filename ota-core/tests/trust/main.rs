@@ -5,6 +5,7 @@
 mod attacks;
 mod cose;
 mod golden;
+mod index;
 mod invariant;
 mod making;
 mod mistakes;

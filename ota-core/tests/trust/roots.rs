@@ -1,9 +1,14 @@
 //! Roots: what may follow what, and what a root may not say.
 
+use core::cell::Cell;
+
+use ota_core::crypto::sign::Signer as _;
+use ota_core::crypto::{Hasher, Sha256, SignatureAlgorithm, SignatureError, SignatureVerifier, digest};
 use ota_core::number::{Generation, SecurityEpoch};
 use ota_core::trust::{
     HashedBody, Progress, Role, Root, RootCheck, RootFlaw, SignatureCheck, TrustError, TrustedRoot,
 };
+use proptest::prelude::*;
 
 use crate::support::*;
 
@@ -203,9 +208,18 @@ fn finishing_early_proves_nothing() {
     let mut resumed = begin().resume(&paused);
     assert_eq!(resumed.step(&VERIFIER), Ok(Progress::Met));
     assert!(resumed.finish().is_ok());
+    // Enough of the old keys, and none of the new.
+    let taken_over = leak(RootSpec::second().with_root_keys(2, &[4, 5, 106]).body());
+    let half = leak(envelope(taken_over, Role::Root, &[1, 2, 4, 5]));
+    let hashed = HashedBody::hash::<H>(taken_over);
+    let mut check = RootCheck::begin::<H>(&device.root, &device.state, half, hashed).unwrap();
+    assert_eq!(check.step(&VERIFIER), Ok(Progress::More));
+    assert_eq!(check.step(&VERIFIER), Ok(Progress::More));
+    assert_eq!(check.finish().unwrap_err(), TrustError::TooFewSignatures { found: 0, needed: 2 });
     // What was counted for one root counts for no other.
     let other = leak(RootSpec { expires: day(2000), ..RootSpec::second() }.body());
-    let other_signed = leak(envelope(other, Role::Root, &[1]));
+    // A stranger first: what the pause had passed over must not be passed over here.
+    let other_signed = leak(envelope(other, Role::Root, &[90, 2]));
     let check =
         RootCheck::begin::<H>(&device.root, &device.state, other_signed, HashedBody::hash::<H>(other))
             .unwrap();
@@ -227,13 +241,11 @@ fn a_release_is_checked_one_signature_at_a_time() {
     assert_eq!(check.step(&VERIFIER), Ok(Progress::Met));
     assert!(check.finish().is_ok());
     // The pause of another release is no head start.
-    let (envelope, body) = (crate::support::envelope(b"other", Role::Release, &[11]), b"other");
-    let check =
-        SignatureCheck::begin(&device.root, &envelope, HashedBody::hash::<H>(body)).unwrap().resume(&paused);
-    assert_eq!(
-        check.verify_all(&VERIFIER).unwrap_err(),
-        TrustError::TooFewSignatures { found: 1, needed: 2 }
-    );
+    let body = ReleaseSpec { version: 8, ..ReleaseSpec::usual() }.body();
+    let envelope = crate::support::envelope(&body, Role::Release, &[90, 12]);
+    let check = SignatureCheck::begin(&device.root, &envelope, HashedBody::hash::<H>(&body)).unwrap();
+    let found = check.resume(&paused).verify_all(&VERIFIER).unwrap_err();
+    assert_eq!(found, TrustError::TooFewSignatures { found: 1, needed: 2 });
 }
 
 #[test]
@@ -261,4 +273,114 @@ fn a_factory_root_is_trusted_as_it_is_given() {
     assert_eq!(root.key(Role::File, pair(FILE_KEY).id()), Some(pair(FILE_KEY).key()));
     assert_eq!(root.key(Role::Release, pair(FILE_KEY).id()), None);
     assert_eq!(root.key(Role::Root, ota_core::number::KeyId([0; 8])), None);
+}
+
+/// SHA-256, but some public keys get the id of others: what 2^32 tries at making keys would find.
+#[derive(Clone)]
+struct Colliding(H, Vec<u8>);
+
+impl Hasher for Colliding {
+    type Digest = [u8; 32];
+    fn new() -> Self {
+        Self(H::new(), Vec::new())
+    }
+    fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+        self.1.extend_from_slice(bytes);
+    }
+    fn finish(self) -> [u8; 32] {
+        if self.1 == pair(77).public_key() { digest::<H>(pair(2).public_key()) } else { self.0.finish() }
+    }
+}
+
+impl Sha256 for Colliding {}
+
+#[test]
+fn keys_with_one_id_are_never_mistaken_for_each_other() {
+    // In one root they are refused.
+    let mut spec = RootSpec::second();
+    spec.keys.push(77);
+    let found = Root::decode::<Colliding>(&spec.body()).unwrap_err();
+    assert_eq!(found, TrustError::Root(RootFlaw::KeyIdTwice));
+    // Across two roots too: the id of the old key 2 names the key 77 in the new one.
+    let device = Device::new();
+    let mut spec = RootSpec::second();
+    let place = spec.keys.iter().position(|key| *key == 2).unwrap();
+    spec.keys[place] = 77;
+    let body = spec.body();
+    let signed = envelope(&body, Role::Root, &[1, 2]);
+    let check =
+        RootCheck::begin::<Colliding>(&device.root, &device.state, &signed, HashedBody::hash::<H>(&body));
+    let found = check.unwrap().verify_all(&VERIFIER).unwrap_err();
+    assert_eq!(found, TrustError::AmbiguousKey { key: pair(2).id() });
+}
+
+/// Counts how often it is asked.
+struct Counting(Cell<usize>);
+
+impl SignatureVerifier for Counting {
+    fn supports(_: SignatureAlgorithm) -> bool {
+        true
+    }
+    fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<(), SignatureError> {
+        self.0.set(self.0.get() + 1);
+        VERIFIER.verify(algorithm, public_key, message, signature)
+    }
+}
+
+#[test]
+fn a_step_verifies_one_signature_and_none_that_is_not_needed() {
+    let device = Device::new();
+    let body = RootSpec::second().with_root_keys(2, &[4, 5, 106]).body();
+    // Strangers in between, and one signature more than each threshold needs.
+    let signed = envelope(&body, Role::Root, &[90, 1, 91, 2, 4, 92, 5, 103, 106]);
+    let hashed = HashedBody::hash::<H>(&body);
+    let mut check = RootCheck::begin::<H>(&device.root, &device.state, &signed, hashed).unwrap();
+    let verifier = Counting(Cell::new(0));
+    for expected in [Progress::More, Progress::More, Progress::More, Progress::Met] {
+        let before = verifier.0.get();
+        assert_eq!(check.step(&verifier), Ok(expected));
+        assert_eq!(verifier.0.get(), before + 1);
+    }
+    assert!(check.finish().is_ok());
+}
+
+#[test]
+fn a_signature_that_does_not_match_refuses_the_rest() {
+    let mut device = Device::new();
+    let body = RootSpec::second().body();
+    let mut message = cose_sign(&envelope(&body, Role::Root, &[1, 2, 103]));
+    message.signatures[0].signature[5] ^= 1;
+    let forged = coset::TaggedCborSerializable::to_tagged_vec(message).unwrap();
+    assert_eq!(device.follow(&forged, &body), Err(TrustError::BadSignature { key: pair(1).id() }));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_root_follows_exactly_if_both_thresholds_are_met(
+        old in prop::sample::subsequence(vec![1_u8, 2, 3, 104, 105], 1..=5),
+        new in prop::sample::subsequence(vec![1_u8, 2, 3, 104, 105, 6], 1..=6),
+        old_threshold in 1..=5_u8,
+        new_threshold in 1..=6_u8,
+        mut signers in prop::sample::subsequence(vec![1_u8, 2, 3, 104, 105, 6, 11, SERVER_KEY, 90], 0..=9),
+        turn in 0..9_usize,
+    ) {
+        let fit = |threshold: u8, keys: &[u8]| threshold.min(u8::try_from(keys.len()).unwrap());
+        let (old_threshold, new_threshold) = (fit(old_threshold, &old), fit(new_threshold, &new));
+        let turn = turn % signers.len().max(1);
+        signers.rotate_left(turn);
+        let mut device = Device::provisioned(&RootSpec::first().with_root_keys(old_threshold, &old));
+        let found = device.follow_spec(&RootSpec::second().with_root_keys(new_threshold, &new), &signers);
+        let signed = |keys: &[u8]| u8::try_from(signers.iter().filter(|key| keys.contains(key)).count()).unwrap();
+        let expected = signed(&old) >= old_threshold && signed(&new) >= new_threshold;
+        prop_assert_eq!(found.is_ok(), expected, "{:?}", found);
+    }
 }

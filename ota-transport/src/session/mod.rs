@@ -40,6 +40,8 @@ use std::io::{ErrorKind, Read, Write};
 use bytes::{Buf, Bytes, BytesMut};
 use ota_core::time::{Instant, Millis};
 
+pub use crate::credentials::Credentials;
+
 use codec::{Framing, Incoming};
 
 /// How much is read from the stream at once, in bytes.
@@ -52,22 +54,6 @@ pub enum Quality {
     AtMostOnce,
     /// At least once while the connection lasts; [`Event::Acknowledged`] says when.
     AtLeastOnce,
-}
-
-/// User name and password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user name.
-    pub user: String,
-    /// The password.
-    pub password: String,
-}
-
-impl core::fmt::Debug for Credentials {
-    /// Leaves the password out.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
-    }
 }
 
 /// What the broker publishes when the device vanishes.

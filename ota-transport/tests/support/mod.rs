@@ -1,14 +1,17 @@
 //! A real mosquitto on a free port of the loopback interface, ended with the test.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A running broker and its folder.
 pub(crate) struct Mosquitto {
     child: Child,
     port: u16,
+    program: PathBuf,
     folder: PathBuf,
 }
 
@@ -30,14 +33,27 @@ impl Mosquitto {
                 "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nlog_dest stderr\n{extra_config}\n"
             );
             std::fs::write(&config, text).unwrap();
-            let mut child =
-                Command::new(&program).arg("-c").arg(&config).stderr(Stdio::piped()).spawn().unwrap();
-            if says_running(&mut child) {
-                return Some(Self { child, port, folder });
+            if let Some(child) = run(&program, &config) {
+                return Some(Self { child, port, program, folder });
             }
-            child.wait().unwrap();
         }
         panic!("mosquitto did not start");
+    }
+
+    /// The port on the loopback interface.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends it without a goodbye.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port.
+    pub(crate) fn start_again(&mut self) {
+        self.child = run(&self.program, &self.folder.join("mosquitto.conf")).expect("the port is still free");
     }
 
     /// A fresh connection.
@@ -65,12 +81,15 @@ fn program() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// Waits for the line that says so; `false` when the log ends without it. The rest of the log is read and dropped.
-fn says_running(child: &mut Child) -> bool {
+/// Starts it and waits until it says that it runs; `None` if it ends without saying so.
+fn run(program: &Path, config: &Path) -> Option<Child> {
+    let mut child = Command::new(program).arg("-c").arg(config).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let running = log.by_ref().map_while(Result::ok).any(|line| line.contains(" running"));
-    if running {
+    if log.by_ref().map_while(Result::ok).any(|line| line.contains(" running")) {
+        // The rest of the log is read and dropped, or the pipe would fill.
         std::thread::spawn(move || log.map_while(Result::ok).for_each(drop));
+        return Some(child);
     }
-    running
+    child.wait().unwrap();
+    None
 }

@@ -108,9 +108,12 @@ fn list() -> Outcome {
 fn row(step: &Step, context: &Context<'_>) -> Row {
     println!("\n=== {}: {}", step.name, step.about);
     let started = Instant::now();
-    let missing = machine::debian(&[step.name], Permission::Look);
-    let verdict = missing.map_or_else(Verdict::Skipped, |()| (step.run)(context));
-    let row = Row::new(step.name, verdict, started.elapsed(), context.in_ci);
+    let verdict = (step.run)(context);
+    let mut row = Row::new(step.name, verdict, started.elapsed(), context.in_ci);
+    // Tests that lack a program pass by themselves, unheard: libtest keeps to itself what a passing test says.
+    if let Some(missing) = machine::missing(&[step.name]) {
+        row.left_out(&missing, context.in_ci);
+    }
     println!("=== {}: {} in {}", step.name, row.word(), spoken(row.elapsed));
     row
 }

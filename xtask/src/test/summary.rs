@@ -44,6 +44,18 @@ impl Row {
         Self { name, counts, state, why, elapsed }
     }
 
+    /// The step ran, but not all of it could.
+    pub(crate) fn left_out(&mut self, what: &str, in_ci: bool) {
+        if in_ci {
+            self.state = State::Failed;
+            self.counts.failed += 1;
+        } else {
+            self.counts.skipped += 1;
+        }
+        let words = format!("what needs it was LEFT OUT, {what}");
+        self.why = if self.why.is_empty() { words } else { format!("{}\n{words}", self.why) };
+    }
+
     /// The state as a word.
     pub(crate) fn word(&self) -> &'static str {
         match self.state {
@@ -75,7 +87,8 @@ fn text(rows: &[Row], elapsed: Duration) -> String {
         sum += row.counts;
     }
     text.push_str(&format!("{} steps in {}\n", rows.len(), spoken(elapsed)));
-    for row in rows.iter().filter(|row| row.state == State::Skipped) {
+    let is_incomplete = |row: &&Row| row.state != State::Failed && !row.why.is_empty();
+    for row in rows.iter().filter(is_incomplete) {
         text.push_str(&format!("\nSKIPPED {}: {}\n", row.name, row.why));
     }
     for row in rows.iter().filter(|row| row.state == State::Failed) {
@@ -117,6 +130,19 @@ mod tests {
     #[test]
     fn what_is_excused_is_never_a_failure() {
         assert!(print(&rows(true)[3..], TIME).is_ok());
+    }
+
+    #[test]
+    fn a_step_that_left_something_out_says_so_and_is_a_failure_on_a_ci_machine() {
+        let row = |in_ci| {
+            let mut row = Row::new("tests", Verdict::Passed(Counts::ONE_CHECK), TIME, in_ci);
+            row.left_out("not installed: mosquitto", in_ci);
+            [row]
+        };
+        let (told, told_in_ci) = (text(&row(false), TIME), text(&row(true), TIME));
+        assert!(told.contains("SKIPPED tests: what needs it was LEFT OUT, not installed: mosquitto"));
+        assert!(told.ends_with("1 passed, 0 failed, 1 skipped"));
+        assert!(told_in_ci.ends_with("1 passed, 1 failed, 0 skipped"));
     }
 
     #[test]

@@ -226,3 +226,17 @@ impl Row {
 #[derive(Debug, thiserror::Error)]
 #[error("what was there before the write of {0} is something else")]
 struct BeforeDiffers(Key);
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+
+    use super::super::super::futures::poll_once;
+    use super::*;
+
+    #[test]
+    fn the_reference_conforms_and_never_waits() {
+        let suite = crate::conformance::fleet_store(async || MemoryFleetStore::new());
+        assert!(poll_once(pin!(suite)));
+    }
+}

@@ -2,7 +2,7 @@
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
-use super::{SignError, Signer};
+use super::{SignError, Signer, is_wiped};
 use crate::crypto::{SIGNATURE_BYTES, SignatureAlgorithm};
 
 /// An Ed25519 private key in memory: for development, tests and the online assignment key.
@@ -17,6 +17,8 @@ impl Ed25519Signer {
         Self(SigningKey::from_bytes(seed))
     }
 }
+
+const _: () = is_wiped::<SigningKey>();
 
 impl Signer for Ed25519Signer {
     fn algorithm(&self) -> SignatureAlgorithm {

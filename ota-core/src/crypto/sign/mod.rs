@@ -16,6 +16,10 @@ pub use p256::EcdsaP256Signer;
 use super::{SIGNATURE_BYTES, SignatureAlgorithm, SignatureError, SignatureVerifier};
 use crate::trust::Key;
 
+/// Stands where a key in memory is defined: does not compile should its crate stop wiping it when it is dropped.
+#[cfg(any(feature = "ed25519", feature = "p256"))]
+const fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+
 /// Something that holds a private key and signs with it: a key in memory, a token, or people elsewhere.
 pub trait Signer {
     /// What its signatures are checked with.

@@ -4,7 +4,7 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{Signature, SigningKey};
 use p256::elliptic_curve::sec1::ToSec1Point;
 
-use super::{SignError, Signer};
+use super::{SignError, Signer, is_wiped};
 use crate::crypto::{SIGNATURE_BYTES, SignatureAlgorithm};
 
 /// A P-256 private key in memory, signing with nonces derived from key and message (RFC 6979).
@@ -27,6 +27,8 @@ impl EcdsaP256Signer {
         Ok(Self { key, public })
     }
 }
+
+const _: () = is_wiped::<SigningKey>();
 
 impl Signer for EcdsaP256Signer {
     fn algorithm(&self) -> SignatureAlgorithm {

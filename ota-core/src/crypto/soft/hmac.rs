@@ -1,7 +1,8 @@
-//! HMAC-SHA-256 in software. The key is absorbed at once and wiped from memory with the value.
+//! HMAC-SHA-256 in software. The key is absorbed at once, and the states that it leads to are wiped when the value
+//! is dropped.
 
-use hmac::{Hmac, KeyInit, Mac};
-use zeroize::Zeroize;
+use hmac::{EagerHash, Hmac, KeyInit, Mac};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::crypto::{Authenticator, MAC_BYTES, MacError};
 
@@ -9,6 +10,10 @@ use crate::crypto::{Authenticator, MAC_BYTES, MacError};
 /// compressions less.
 #[derive(Clone)]
 pub struct HmacSha256(Hmac<sha2::Sha256>);
+
+// `Hmac` does not say of itself that it is wiped, but it holds nothing except two states of SHA-256, which are.
+const _: () = is_wiped::<<sha2::Sha256 as EagerHash>::Core>();
+const fn is_wiped<T: ZeroizeOnDrop>() {}
 
 impl HmacSha256 {
     /// Takes a key; 32 unpredictable bytes are what it should be.

@@ -1,14 +1,11 @@
 //! Messages of the server, as bytes.
 
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
-
 use super::up::read_part;
 use super::{
-    Bounded, Nowhere, Opened, Out, bounded_bytes, encoders, ensure, grant, is_on_the_wire, kind,
-    no_extensions, nullable, offer_id, positions,
+    Opened, Out, bounded_bytes, encoders, ensure, grant, is_on_the_wire, kind, no_extensions, nullable,
+    offer_id, positions,
 };
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, SliceSink, Writer};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader};
 use crate::limits::{
     ASSIGNMENT_BYTES_MAX, BLOCK_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, ENVELOPE_BYTES_MAX, GRANT_BYTES_MAX,
     MESSAGE_BYTES_MAX, RELEASE_BODY_BYTES_MAX, ROOT_BODY_BYTES_MAX,

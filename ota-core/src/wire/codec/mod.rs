@@ -47,7 +47,7 @@ pub(super) mod positions {
 pub(super) const EVIDENCE: u64 = 0;
 
 /// A writer into whatever sink there is: one copy of the encoder serves them all.
-pub(super) type Out<'w> = Writer<'w, dyn Sink + 'w>;
+pub(crate) type Out<'w> = Writer<'w, dyn Sink + 'w>;
 
 /// A message whose head has been read.
 pub(super) struct Opened<'a> {
@@ -142,7 +142,7 @@ fn allowed<'a, T: Copy>(
 }
 
 /// Refuses to write what no reader would accept.
-fn ensure(is_allowed: bool) -> Result<(), EncodeError> {
+pub(crate) fn ensure(is_allowed: bool) -> Result<(), EncodeError> {
     if is_allowed { Ok(()) } else { Err(EncodeError::TooLarge) }
 }
 
@@ -179,7 +179,7 @@ impl Sink for Bounded<'_> {
 }
 
 /// A sink for those who only want to know the length.
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Sink for Nowhere {
     fn put(&mut self, _bytes: &[u8]) -> Result<(), EncodeError> {
@@ -187,7 +187,7 @@ impl Sink for Nowhere {
     }
 }
 
-/// Gives a message type its public encoders on top of `write` and `size_max`.
+/// Gives a message type its public encoders on top of its own `write` and `size_max`.
 macro_rules! encoders {
     ($message:ident) => {
         impl $message<'_> {
@@ -196,10 +196,8 @@ macro_rules! encoders {
             /// # Errors
             /// [`EncodeError::BufferFull`] if the sink is full; [`EncodeError::TooLarge`] if a field or the whole is
             /// over a limit of the protocol, so that no peer would read it.
-            pub fn encode(&self, sink: &mut dyn Sink) -> Result<(), EncodeError> {
-                let mut bounded = Bounded { sink, left: self.size_max() };
-                let sink: &mut dyn Sink = &mut bounded;
-                self.write(&mut Writer::new(sink))
+            pub fn encode(&self, sink: &mut dyn $crate::cbor::Sink) -> Result<(), EncodeError> {
+                $crate::wire::codec::write_bounded(sink, self.size_max(), |out| self.write(out)).map(|_| ())
             }
 
             /// Writes the message into the front of a buffer and returns what was written.
@@ -207,7 +205,7 @@ macro_rules! encoders {
             /// # Errors
             /// As [`encode`](Self::encode).
             pub fn encode_to_slice<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], EncodeError> {
-                let mut sink = SliceSink::new(buffer);
+                let mut sink = $crate::cbor::SliceSink::new(buffer);
                 self.encode(&mut sink)?;
                 Ok(sink.into_filled())
             }
@@ -217,8 +215,8 @@ macro_rules! encoders {
             /// # Errors
             /// [`EncodeError::TooLarge`] as for [`encode`](Self::encode).
             #[cfg(feature = "alloc")]
-            pub fn to_vec(&self) -> Result<Vec<u8>, EncodeError> {
-                let mut bytes = Vec::new();
+            pub fn to_vec(&self) -> Result<alloc::vec::Vec<u8>, EncodeError> {
+                let mut bytes = alloc::vec::Vec::new();
                 self.encode(&mut bytes)?;
                 Ok(bytes)
             }
@@ -228,12 +226,22 @@ macro_rules! encoders {
             /// # Errors
             /// [`EncodeError::TooLarge`] as for [`encode`](Self::encode).
             pub fn encoded_length(&self) -> Result<usize, EncodeError> {
-                let mut counted = Bounded { sink: &mut Nowhere, left: self.size_max() };
-                let sink: &mut dyn Sink = &mut counted;
-                self.write(&mut Writer::new(sink))?;
-                Ok(self.size_max().saturating_sub(counted.left))
+                let mut nowhere = $crate::wire::codec::Nowhere;
+                $crate::wire::codec::write_bounded(&mut nowhere, self.size_max(), |out| self.write(out))
             }
         }
     };
 }
-use encoders;
+pub(crate) use encoders;
+
+/// Writes at most `limit` bytes to `sink` and says how many there were.
+pub(crate) fn write_bounded(
+    sink: &mut dyn Sink,
+    limit: usize,
+    write: impl FnOnce(&mut Out<'_>) -> Result<(), EncodeError>,
+) -> Result<usize, EncodeError> {
+    let mut bounded = Bounded { sink, left: limit };
+    let whole: &mut dyn Sink = &mut bounded;
+    write(&mut Writer::new(whole))?;
+    Ok(limit.saturating_sub(bounded.left))
+}

@@ -1,13 +1,10 @@
 //! Messages of a device, as bytes.
 
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
-
 use super::{
-    Bounded, EVIDENCE, Nowhere, Opened, Out, allowed, encoders, ensure, extensions, grant, is_on_the_wire,
-    kind, no_extensions, nullable, offer_id, positions,
+    EVIDENCE, Opened, Out, allowed, encoders, ensure, extensions, grant, is_on_the_wire, kind, no_extensions,
+    nullable, offer_id, positions,
 };
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, SliceSink, Writer};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader};
 use crate::limits::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, CONTROL_MESSAGE_BYTES_MAX, GRANT_BYTES_MAX, INVENTORY_MAX,
     REQUEST_BYTES_MAX, WANT_BITMAP_BYTES_MAX,

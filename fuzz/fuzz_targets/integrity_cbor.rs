@@ -1,0 +1,4 @@
+//! The target `integrity_cbor`, driven by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ota_fuzz::integrity::cbor(data));

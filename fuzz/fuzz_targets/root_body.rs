@@ -1,0 +1,4 @@
+//! The target `root_body`, driven by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ota_fuzz::trust::root_body(data));

@@ -1,0 +1,295 @@
+//! How many blocks may be in flight, and how long to wait for one.
+//!
+//! The time-out follows RFC 6298. The window is judged once per round trip: it grows while requests are answered
+//! about as fast as the fastest ever was, and shrinks when answers begin to queue (as in TCP Vegas, Brakmo 1995) or
+//! when many blocks get lost. A few losses alone do not shrink it, because on a radio link they say nothing about
+//! how full the link is.
+
+use ota_core::time::{Instant, Millis};
+
+use crate::limits::{
+    BLOCK_TIMEOUT_FIRST, BLOCK_TIMEOUT_MAX, BLOCK_TIMEOUT_MIN, REQUESTS_TIMED_MAX, WINDOW_BLOCKS_MAX,
+};
+
+/// Window at the beginning, in blocks.
+const WINDOW_FIRST: u16 = 4;
+/// Rounds after which the fastest round trip is found anew, because routes change.
+const BASE_ROUNDS: u8 = 64;
+/// Smoothed share of lost blocks, in 1/1024, above which the window shrinks.
+const LOSS_SHARE_MAX: u32 = 128;
+
+/// Sequence numbers of sent requests for blocks, compared in a circle.
+pub(crate) type Sequence = u16;
+
+/// How far `later` lies behind `earlier` on the circle of 14-bit numbers.
+pub(crate) const fn distance(later: Sequence, earlier: Sequence) -> u16 {
+    later.wrapping_sub(earlier) & SEQUENCE_MASK
+}
+
+/// Sequence numbers have 14 bits.
+pub(crate) const SEQUENCE_MASK: u16 = 0x3fff;
+const HALF_CIRCLE: u16 = 0x2000;
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    first: Sequence,
+    at: Instant,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    smoothed: Option<Millis>,
+    variation: Millis,
+    fastest: Millis,
+    fastest_age: u8,
+    timeouts: u8,
+    window: u16,
+    growth: Growth,
+    /// The round ends when a block that was asked for after this one arrives.
+    round_end: Sequence,
+    round_fastest: Option<Millis>,
+    round_arrived: u16,
+    round_lost: u16,
+    loss_share: u32,
+    /// Requests without repeated blocks whose first answer has not come, oldest first.
+    sent: [Option<Sent>; REQUESTS_TIMED_MAX],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// Doubles each round: nothing is known yet.
+    Doubling,
+    /// Grows by an eighth each round.
+    Steady,
+}
+
+impl Pace {
+    pub(crate) const fn new() -> Self {
+        Self {
+            smoothed: None,
+            variation: Millis(0),
+            fastest: Millis(u64::MAX),
+            fastest_age: 0,
+            timeouts: 0,
+            window: WINDOW_FIRST,
+            growth: Growth::Doubling,
+            round_end: 0,
+            round_fastest: None,
+            round_arrived: 0,
+            round_lost: 0,
+            loss_share: 0,
+            sent: [None; REQUESTS_TIMED_MAX],
+        }
+    }
+
+    /// Another part is fetched: numbers begin anew, what is known about the link stays.
+    pub(crate) const fn begin_part(&mut self) {
+        self.sent = [None; REQUESTS_TIMED_MAX];
+        self.round_end = 0;
+        self.round_fastest = None;
+        self.round_arrived = 0;
+        self.round_lost = 0;
+    }
+
+    pub(crate) fn window(&self, most: u16) -> u16 {
+        self.window.clamp(1, most.clamp(1, WINDOW_BLOCKS_MAX))
+    }
+
+    pub(crate) const fn round_trip(&self) -> Option<Millis> {
+        self.smoothed
+    }
+
+    /// How long nothing may come before what is missing counts as lost.
+    pub(crate) fn timeout(&self) -> Millis {
+        let base = match self.smoothed {
+            None => BLOCK_TIMEOUT_FIRST.0,
+            Some(smoothed) => smoothed.0.saturating_add(self.variation.0.saturating_mul(4)),
+        };
+        let base = base.max(BLOCK_TIMEOUT_MIN.0);
+        Millis(base.saturating_mul(1 << self.timeouts.min(16)).min(BLOCK_TIMEOUT_MAX.0))
+    }
+
+    pub(crate) const fn timeouts_in_a_row(&self) -> u8 {
+        self.timeouts
+    }
+
+    /// A request went out whose first block has this number; `repeats` if it asks for blocks a second time, which
+    /// makes its answer ambiguous (Karn's rule).
+    pub(crate) fn sent(&mut self, first: Sequence, repeats: bool, now: Instant) {
+        if repeats {
+            return;
+        }
+        if self.sent.iter().all(Option::is_some) {
+            self.sent.rotate_left(1);
+            if let Some(last) = self.sent.last_mut() {
+                *last = None;
+            }
+        }
+        if let Some(free) = self.sent.iter_mut().find(|sent| sent.is_none()) {
+            *free = Some(Sent { first, at: now });
+        }
+    }
+
+    /// A block came that was asked for under this number; `next` is the number of the next block to be asked for.
+    pub(crate) fn arrived(&mut self, sequence: Sequence, next: Sequence, most: u16, now: Instant) {
+        self.timeouts = 0;
+        self.round_arrived = self.round_arrived.saturating_add(1);
+        if let Some(sample) = self.take_sample(sequence, now) {
+            self.measure(sample);
+        }
+        if distance(sequence, self.round_end) < HALF_CIRCLE {
+            self.end_round(most);
+            self.round_end = next;
+        }
+    }
+
+    /// The time since the youngest request that began at or before this number, once per request.
+    fn take_sample(&mut self, sequence: Sequence, now: Instant) -> Option<Millis> {
+        let mut youngest: Option<Sent> = None;
+        for slot in &mut self.sent {
+            let Some(sent) = *slot else { continue };
+            if distance(sequence, sent.first) < HALF_CIRCLE {
+                // Whatever was asked for before this request needs no time any more.
+                *slot = None;
+                youngest = Some(sent);
+            }
+        }
+        self.sent.sort_unstable_by_key(Option::is_none);
+        youngest.filter(|sent| sent.first == sequence).map(|sent| now.since(sent.at))
+    }
+
+    fn measure(&mut self, sample: Millis) {
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(sample);
+                self.variation = Millis(sample.0 / 2);
+            }
+            Some(smoothed) => {
+                let off = smoothed.0.abs_diff(sample.0);
+                self.variation = Millis(weighted(self.variation.0, off, 4));
+                self.smoothed = Some(Millis(weighted(smoothed.0, sample.0, 8)));
+            }
+        }
+        self.fastest = self.fastest.min(sample);
+        self.round_fastest = Some(self.round_fastest.map_or(sample, |fastest| fastest.min(sample)));
+    }
+
+    pub(crate) const fn lost(&mut self) {
+        self.round_lost = self.round_lost.saturating_add(1);
+    }
+
+    /// Nothing came in time.
+    pub(crate) fn timed_out(&mut self) {
+        self.timeouts = self.timeouts.saturating_add(1);
+        self.sent = [None; REQUESTS_TIMED_MAX];
+        self.window = (self.window / 2).max(1);
+        self.growth = Growth::Steady;
+        self.round_lost = 0;
+        self.round_arrived = 0;
+    }
+
+    /// The link was gone: what was measured on it may not hold any more.
+    pub(crate) fn reconnected(&mut self) {
+        self.timeouts = 0;
+        self.sent = [None; REQUESTS_TIMED_MAX];
+        self.fastest = Millis(u64::MAX);
+        self.fastest_age = 0;
+        self.round_fastest = None;
+    }
+
+    fn end_round(&mut self, most: u16) {
+        let all = u32::from(self.round_arrived).saturating_add(u32::from(self.round_lost));
+        let share = u32::from(self.round_lost).saturating_mul(1024).checked_div(all).unwrap_or(0);
+        self.loss_share = self.loss_share.saturating_mul(7).saturating_add(share) / 8;
+        let queues = self.round_fastest.is_some_and(|fastest| {
+            let tolerated = (self.fastest.0 / 2).saturating_add(10);
+            fastest.0 > self.fastest.0.saturating_add(tolerated)
+        });
+        if self.loss_share > LOSS_SHARE_MAX {
+            self.window = self.window.saturating_sub(self.window / 4).max(1);
+            self.growth = Growth::Steady;
+            self.loss_share = 0;
+        } else if queues {
+            self.window = self.window.saturating_sub(self.window / 8).max(1);
+            self.growth = Growth::Steady;
+        } else {
+            // A window that was not used says nothing about a larger one.
+            let step = match self.growth {
+                Growth::Doubling => self.window,
+                Growth::Steady => (self.window / 8).max(1),
+            };
+            self.window = self.window.saturating_add(step).min(most.clamp(1, WINDOW_BLOCKS_MAX));
+        }
+        self.fastest_age = self.fastest_age.saturating_add(1);
+        if self.fastest_age >= BASE_ROUNDS
+            && let Some(fastest) = self.round_fastest
+        {
+            self.fastest = fastest;
+            self.fastest_age = 0;
+        }
+        self.round_fastest = None;
+        self.round_arrived = 0;
+        self.round_lost = 0;
+    }
+}
+
+/// The old value with 1/`parts` of the new one mixed in.
+fn weighted(old: u64, new: u64, parts: u64) -> u64 {
+    let kept = old.saturating_mul(parts.saturating_sub(1));
+    kept.saturating_add(new).checked_div(parts).unwrap_or(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sample_sets_the_timeout_as_rfc_6298_says() {
+        let mut pace = Pace::new();
+        assert_eq!(pace.timeout(), BLOCK_TIMEOUT_FIRST);
+        pace.sent(0, false, Instant(0));
+        pace.arrived(0, 4, 64, Instant(300));
+        assert_eq!(pace.round_trip(), Some(Millis(300)));
+        assert_eq!(pace.timeout(), Millis(300 + 4 * 150));
+    }
+
+    #[test]
+    fn the_answer_to_a_repeated_request_is_not_measured() {
+        let mut pace = Pace::new();
+        pace.sent(0, true, Instant(0));
+        pace.arrived(0, 4, 64, Instant(300));
+        assert_eq!(pace.round_trip(), None);
+    }
+
+    #[test]
+    fn timeouts_double_up_to_a_limit_and_end_with_the_first_block() {
+        let mut pace = Pace::new();
+        for _ in 0..40 {
+            pace.timed_out();
+        }
+        assert_eq!(pace.timeout(), BLOCK_TIMEOUT_MAX);
+        assert_eq!(pace.window(64), 1);
+        pace.arrived(0, 1, 64, Instant(0));
+        assert_eq!(pace.timeout(), BLOCK_TIMEOUT_FIRST);
+    }
+
+    #[test]
+    fn the_window_grows_on_a_free_link_and_shrinks_when_answers_queue() {
+        let mut pace = Pace::new();
+        let mut next: Sequence = 0;
+        let mut round = |pace: &mut Pace, round_trip: u64, at: u64| {
+            let first = next;
+            next = next.wrapping_add(4) & SEQUENCE_MASK;
+            pace.sent(first, false, Instant(at));
+            pace.arrived(first, next, 64, Instant(at + round_trip));
+        };
+        for step in 0..10 {
+            round(&mut pace, 100, step * 1000);
+        }
+        assert_eq!(pace.window(64), 64);
+        for step in 10..20 {
+            round(&mut pace, 300, step * 1000);
+        }
+        assert!(pace.window(64) < 32, "{}", pace.window(64));
+    }
+}

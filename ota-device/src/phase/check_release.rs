@@ -1,0 +1,214 @@
+//! Getting the offered release into memory and believing it: body, envelope, signatures, rules.
+//!
+//! What was staged before a restart is read back instead of fetched, and checked exactly like what is fetched.
+
+use ota_core::device::Log;
+use ota_core::limits::{ENVELOPE_BYTES_MAX, RELEASE_BODY_BYTES_MAX};
+use ota_core::number::{ByteLength, FileIndex};
+use ota_core::trust::{BodyReceipt, Progress, SignatureCheck, SignatureProgress, unmet_requirement};
+use ota_core::wire::{Part, Phase as Reached, ReportCode};
+
+use super::metadata::{HashRegion, Load, Save, record_length};
+use super::{Phase, Plan, attempt_news};
+use crate::arena::Region;
+use crate::config::Profile;
+use crate::download::{Transfer, Under};
+use crate::math;
+use crate::ops::{Op, Place};
+use crate::record::JournalRecord;
+use crate::shared::{CORRUPT, CurrentOffer, Failure, Flow, Happened, Shared, Step, ready};
+
+pub(crate) struct FetchRelease<P: Profile> {
+    at: At<P>,
+    body: Option<BodyReceipt>,
+    /// Where the journal says that the download of this release stands.
+    resume: Option<(FileIndex, ByteLength)>,
+}
+
+enum At<P: Profile> {
+    Begin,
+    Journal,
+    LoadBody(Load<P>),
+    LoadEnvelope(Load<P>),
+    Body(Transfer<P>),
+    Envelope(Transfer<P>),
+    Hash(HashRegion<P>),
+    Check(Option<SignatureProgress>),
+    SaveBody(Save),
+    SaveEnvelope(Save),
+    Staged,
+}
+
+impl<P: Profile> FetchRelease<P> {
+    pub(crate) const fn new() -> Self {
+        Self { at: At::Begin, body: None, resume: None }
+    }
+
+    /// The transfer that blocks go to.
+    pub(crate) const fn transfer(&mut self) -> Option<&mut Transfer<P>> {
+        match &mut self.at {
+            At::Body(transfer) | At::Envelope(transfer) => Some(transfer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+        if self.transfer().is_some()
+            && let Some(next) = self.news(shared)
+        {
+            return Ok(Flow::Done(next));
+        }
+        match &mut self.at {
+            At::Begin => {
+                let CurrentOffer { sizes, .. } = offer(shared)?;
+                let (body, envelope) = (math::from_u32(sizes.body), math::from_u32(sizes.envelope));
+                if body > RELEASE_BODY_BYTES_MAX || envelope > ENVELOPE_BYTES_MAX {
+                    return Err(Failure::Attempt(ReportCode::TooLarge));
+                }
+                shared.release = None;
+                shared.arena.give_up_from(Region::Body);
+                if body.saturating_add(envelope) > shared.arena.room_from(Region::Body) {
+                    return Err(Failure::Attempt(ReportCode::TooLarge));
+                }
+                self.at = At::Journal;
+                shared.ask(Op::Newest(Log::Journal))
+            }
+            At::Journal => self.journal(shared),
+            At::LoadBody(load) => {
+                let receipt = ready!(load.step(shared));
+                let CurrentOffer { release, sizes, .. } = offer(shared)?;
+                if receipt.digest().0 != release.0 {
+                    // What was staged did not survive; it is fetched like the first time.
+                    self.resume = None;
+                    return self.fetch(shared);
+                }
+                self.body = Some(receipt);
+                let load = Load::new(Place::ReleaseEnvelope, Region::Envelope, sizes.envelope);
+                self.at = At::LoadEnvelope(load);
+                Ok(Flow::Again)
+            }
+            At::LoadEnvelope(load) => {
+                ready!(load.step(shared));
+                self.at = At::Check(None);
+                Ok(Flow::Yield)
+            }
+            At::Body(transfer) => {
+                ready!(transfer.advance(shared));
+                let length = offer(shared)?.sizes.envelope;
+                let part = Part::ReleaseEnvelope;
+                let transfer = Transfer::into_memory(part, Under::Offer, length, Region::Envelope, shared)?;
+                self.at = At::Envelope(transfer);
+                Ok(Flow::Again)
+            }
+            At::Envelope(transfer) => {
+                ready!(transfer.advance(shared));
+                self.at = At::Hash(HashRegion::new(Region::Body));
+                Ok(Flow::Again)
+            }
+            At::Hash(hash) => {
+                self.body = Some(ready!(hash.step(shared)));
+                self.at = At::Check(None);
+                Ok(Flow::Yield)
+            }
+            At::Check(_) => self.check(shared),
+            At::SaveBody(save) => {
+                ready!(save.step(shared));
+                self.at = At::SaveEnvelope(Save::new(Place::ReleaseEnvelope, Region::Envelope));
+                Ok(Flow::Again)
+            }
+            At::SaveEnvelope(save) => {
+                ready!(save.step(shared));
+                let CurrentOffer { release, sizes, .. } = *offer(shared)?;
+                let record = JournalRecord::Fetching {
+                    release,
+                    body_bytes: sizes.body,
+                    envelope_bytes: sizes.envelope,
+                    file: FileIndex(0),
+                    done: ByteLength(0),
+                };
+                let length = record.encode(&mut shared.record)?.len();
+                self.at = At::Staged;
+                shared.append(Log::Journal, length)
+            }
+            At::Staged => {
+                shared.answered()?;
+                Ok(Flow::Done(Phase::Plan(Plan::new(self.resume))))
+            }
+        }
+    }
+
+    /// A newer answer to a check-in: the same release goes on under it, anything else begins or ends.
+    fn news(&self, shared: &mut Shared<'_, P>) -> Option<Phase<P>> {
+        use crate::shared::News;
+        let is_install = matches!(shared.news, Some(News::Install));
+        if !is_install {
+            return attempt_news(shared);
+        }
+        shared.news = None;
+        Some(Phase::FetchRelease(Self::new()))
+    }
+
+    fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+        let length = ready!(record_length(shared));
+        let offered = offer(shared)?.clone();
+        let record = length.and_then(|length| JournalRecord::decode(shared.record.get(..length)?).ok());
+        match record {
+            Some(JournalRecord::Fetching { release, body_bytes, envelope_bytes, file, done })
+                if release == offered.release
+                    && body_bytes == offered.sizes.body
+                    && envelope_bytes == offered.sizes.envelope =>
+            {
+                self.resume = Some((file, done));
+                self.at = At::LoadBody(Load::new(Place::ReleaseBody, Region::Body, body_bytes));
+                Ok(Flow::Again)
+            }
+            _ => self.fetch(shared),
+        }
+    }
+
+    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+        let length = offer(shared)?.sizes.body;
+        let transfer = Transfer::into_memory(Part::ReleaseBody, Under::Offer, length, Region::Body, shared)?;
+        self.at = At::Body(transfer);
+        Ok(Flow::Again)
+    }
+
+    /// Checks one signature; behind the last one, the rules.
+    fn check(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+        let At::Check(progress) = &mut self.at else { return Err(CORRUPT) };
+        let receipt = self.body.ok_or(CORRUPT)?;
+        let offered = offer(shared)?;
+        let root = shared.root()?;
+        let context = shared.context(offered.asked_at);
+        let body = receipt.attach(shared.arena.region(Region::Body))?;
+        let envelope = shared.arena.region(Region::Envelope);
+        let mut check = SignatureCheck::begin(&root, envelope, body)?;
+        if let Some(paused) = progress.take() {
+            check = check.resume(&paused);
+        }
+        if check.step(&shared.verifier)? == Progress::More {
+            *progress = Some(check.pause());
+            return Ok(Flow::Yield);
+        }
+        let signed = check.finish()?;
+        let admitted = signed.admit(&root, &offered.assignment, &context)?;
+        let installed = shared.active().entries().map(|entry| (entry.file, entry.revision));
+        let release = admitted.release();
+        if unmet_requirement(&release.requirements, context.epoch, installed).is_some() {
+            return Err(Failure::Attempt(ReportCode::RequirementNotMet));
+        }
+        let receipt = signed.detach();
+        shared.release = Some(receipt);
+        shared.happened(Happened::Offered);
+        shared.tell(Reached::Offered, ReportCode::Ok);
+        if self.resume.is_some() {
+            return Ok(Flow::Done(Phase::Plan(Plan::new(self.resume))));
+        }
+        self.at = At::SaveBody(Save::new(Place::ReleaseBody, Region::Body));
+        Ok(Flow::Yield)
+    }
+}
+
+fn offer<'s, P: Profile>(shared: &'s Shared<'_, P>) -> Result<&'s CurrentOffer, Failure> {
+    shared.offer.as_ref().ok_or(CORRUPT)
+}

@@ -1,0 +1,316 @@
+//! A file system in memory that keeps what `fsync` promises, and nothing else, when the power goes.
+//!
+//! Bytes are durable once their file was synced, names once their folder was. What was not may survive or not, each
+//! by itself: in particular a name may survive without the bytes of its file, and the other way round.
+
+use core::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+use crate::directory::files::Files;
+
+/// Where in an operation the power goes, or the file system fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Point {
+    Before,
+    /// A write is half done.
+    Inside,
+    After,
+}
+
+/// What survives a cut of that which was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Luck {
+    Nothing,
+    Everything,
+    /// Names, but not the bytes of the files.
+    Names,
+    /// Bytes, but not names.
+    Bytes,
+    /// Each name and each file by the throw of a coin.
+    Coin(u64),
+}
+
+pub(super) const LUCKS: [Luck; 7] = [
+    Luck::Nothing,
+    Luck::Everything,
+    Luck::Names,
+    Luck::Bytes,
+    Luck::Coin(1),
+    Luck::Coin(0x5EED),
+    Luck::Coin(0xF00D_F00D),
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    /// The number of a file: several names, and open files, can mean the same one.
+    File(usize),
+    Link(String),
+    Folder,
+}
+
+type Names = BTreeMap<String, Node>;
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// Bytes as they are read, and as they are durable.
+    contents: Vec<(Vec<u8>, Vec<u8>)>,
+    names: Names,
+    durable: Names,
+    operations: u64,
+    stop: Option<(u64, Point)>,
+    cuts: bool,
+    dead: bool,
+    stopped: bool,
+}
+
+/// The model; clones share it, as handles of one file system.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ModelFiles(Rc<RefCell<State>>);
+
+impl ModelFiles {
+    /// A file system of its own with the same contents.
+    pub(super) fn fork(&self) -> Self {
+        Self(Rc::new(RefCell::new(self.0.borrow().clone())))
+    }
+
+    pub(super) fn operations(&self) -> u64 {
+        self.0.borrow().operations
+    }
+
+    /// Takes the power away at this operation.
+    pub(super) fn cut_at(&self, operation: u64, point: Point) {
+        let mut state = self.0.borrow_mut();
+        (state.stop, state.cuts) = (Some((operation, point)), true);
+    }
+
+    /// Lets this operation fail, and no other.
+    pub(super) fn fail_at(&self, operation: u64, point: Point) {
+        let mut state = self.0.borrow_mut();
+        (state.stop, state.cuts) = (Some((operation, point)), false);
+    }
+
+    /// Whether the cut or the fault that was asked for has happened.
+    pub(super) fn stopped(&self) -> bool {
+        self.0.borrow().stopped
+    }
+
+    /// Starts again after a cut.
+    pub(super) fn restart(&self, luck: Luck) {
+        let mut state = self.0.borrow_mut();
+        let mut coin = match luck {
+            Luck::Coin(seed) => seed,
+            _ => 0,
+        };
+        let mut survives = |named: bool| match luck {
+            Luck::Nothing => false,
+            Luck::Everything => true,
+            Luck::Names => named,
+            Luck::Bytes => !named,
+            Luck::Coin(_) => {
+                coin = coin.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+                coin >> 63 == 1
+            }
+        };
+        for (seen, durable) in &mut state.contents {
+            if survives(false) {
+                durable.clone_from(seen);
+            } else {
+                seen.clone_from(durable);
+            }
+        }
+        let State { names, durable, .. } = &mut *state;
+        let mut all: Vec<String> = names.keys().chain(durable.keys()).cloned().collect();
+        all.sort();
+        all.dedup();
+        for name in all {
+            if names.get(&name) != durable.get(&name) && survives(true) {
+                match names.get(&name) {
+                    Some(node) => drop(durable.insert(name, node.clone())),
+                    None => drop(durable.remove(&name)),
+                }
+            }
+        }
+        // What lies in a folder is gone with it.
+        let folders: Vec<String> =
+            durable.iter().filter(|(_, node)| **node == Node::Folder).map(|(name, _)| name.clone()).collect();
+        durable.retain(|name, _| {
+            name.split_once('/').is_none_or(|(folder, _)| folders.iter().any(|f| f == folder))
+        });
+        state.names = state.durable.clone();
+        (state.stop, state.dead, state.stopped) = (None, false, false);
+    }
+
+    /// Forgets a fault, without a cut.
+    pub(super) fn mend(&self) {
+        let mut state = self.0.borrow_mut();
+        (state.stop, state.stopped) = (None, false);
+    }
+
+    /// What an application finds under a published name.
+    pub(super) fn follow(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.0.borrow();
+        let Some(Node::Link(view)) = state.names.get("active") else { return None };
+        let Some(Node::Link(target)) = state.names.get(&format!("{view}/{name}")) else { return None };
+        match state.names.get(target.strip_prefix("../")?)? {
+            Node::File(number) => Some(state.contents[*number].0.clone()),
+            Node::Link(_) | Node::Folder => None,
+        }
+    }
+
+    /// Runs one operation that changes something, unless the power goes or it is to fail.
+    fn act(&self, change: impl FnOnce(&mut State, bool)) -> io::Result<()> {
+        let mut state = self.0.borrow_mut();
+        if state.dead {
+            return Err(io::Error::other("the power is gone"));
+        }
+        let operation = state.operations;
+        state.operations += 1;
+        let Some((_, point)) = state.stop.filter(|(at, _)| *at == operation) else {
+            change(&mut state, false);
+            return Ok(());
+        };
+        match point {
+            Point::Before => {}
+            Point::Inside => change(&mut state, true),
+            Point::After => change(&mut state, false),
+        }
+        state.stopped = true;
+        state.dead = state.cuts;
+        Err(io::Error::other("stopped"))
+    }
+
+    fn alive(&self) -> io::Result<()> {
+        if self.0.borrow().dead { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+    }
+}
+
+impl Files for ModelFiles {
+    type File = usize;
+
+    fn open(&mut self, name: &str) -> io::Result<Option<usize>> {
+        self.alive()?;
+        match self.0.borrow().names.get(name) {
+            Some(Node::File(number)) => Ok(Some(*number)),
+            Some(Node::Link(_) | Node::Folder) => Err(io::Error::other("not a file")),
+            None => Ok(None),
+        }
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<usize> {
+        let number = self.0.borrow().contents.len();
+        self.act(|state, _| {
+            state.contents.push(Default::default());
+            state.names.insert(name.into(), Node::File(number));
+        })?;
+        Ok(number)
+    }
+
+    fn read_at(&mut self, file: &usize, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.alive()?;
+        let state = self.0.borrow();
+        let rest = state.contents[*file].0.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&mut self, file: &usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.act(|state, half| {
+            let bytes = if half { &bytes[..bytes.len() / 2] } else { bytes };
+            let content = &mut state.contents[*file].0;
+            let end = offset as usize + bytes.len();
+            content.resize(content.len().max(end), 0);
+            content[offset as usize..end].copy_from_slice(bytes);
+        })
+    }
+
+    fn resize(&mut self, file: &usize, keep: u64, size: u64) -> io::Result<()> {
+        self.act(|state, half| {
+            let content = &mut state.contents[*file].0;
+            content.truncate(keep as usize);
+            content.resize(if half { keep } else { size } as usize, 0);
+        })
+    }
+
+    fn length(&mut self, file: &usize) -> io::Result<u64> {
+        self.alive()?;
+        Ok(self.0.borrow().contents[*file].0.len() as u64)
+    }
+
+    fn sync(&mut self, file: &usize) -> io::Result<()> {
+        self.act(|state, half| {
+            let (seen, durable) = &mut state.contents[*file];
+            if !half {
+                durable.clone_from(seen);
+            }
+        })
+    }
+
+    fn sync_folder(&mut self, folder: &str) -> io::Result<()> {
+        self.act(|state, half| {
+            let within = |name: &String| match name.split_once('/') {
+                Some((parent, _)) => parent == folder,
+                None => folder.is_empty(),
+            };
+            if !half {
+                state.durable.retain(|name, _| !within(name));
+                state.durable.extend(
+                    state.names.iter().filter(|(name, _)| within(name)).map(|(a, b)| (a.clone(), b.clone())),
+                );
+            }
+        })
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.act(|state, half| {
+            if !half && let Some(node) = state.names.remove(from) {
+                state.names.insert(to.into(), node);
+            }
+        })
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.act(|state, half| {
+            if !half {
+                state.names.remove(name);
+            }
+        })
+    }
+
+    fn make_folder(&mut self, name: &str) -> io::Result<()> {
+        self.act(|state, half| {
+            if !half {
+                state.names.insert(name.into(), Node::Folder);
+            }
+        })
+    }
+
+    fn names(&mut self, folder: &str) -> io::Result<Vec<String>> {
+        self.alive()?;
+        let state = self.0.borrow();
+        let name = |name: &String| match name.split_once('/') {
+            Some((parent, rest)) => (parent == folder).then(|| rest.to_owned()),
+            None => folder.is_empty().then(|| name.clone()),
+        };
+        Ok(state.names.keys().filter_map(name).collect())
+    }
+
+    fn link(&mut self, target: &str, name: &str) -> io::Result<()> {
+        self.act(|state, half| {
+            if !half {
+                state.names.insert(name.into(), Node::Link(target.into()));
+            }
+        })
+    }
+
+    fn read_link(&mut self, name: &str) -> io::Result<Option<String>> {
+        self.alive()?;
+        match self.0.borrow().names.get(name) {
+            Some(Node::Link(target)) => Ok(Some(target.clone())),
+            Some(_) => Err(io::Error::other("not a link")),
+            None => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What went wrong, and what it means: for the caller a kind, for the writer whether to open the file again.
+
+use core::fmt;
+use core::panic::AssertUnwindSafe;
+use std::io;
+use std::sync::Arc;
+
+use ota_core::fleet::{RecordError, StoreError, StoreErrorKind};
+
+/// Any failure inside this backend.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the database failed")]
+    Redb(#[source] redb::Error),
+    #[error("the file cannot be opened")]
+    Open(#[source] io::Error),
+    #[error("a record cannot be read")]
+    Record(#[source] RecordError),
+    #[error("a row of table {0} cannot be read")]
+    Row(&'static str),
+    #[error("an index names a record that is not there")]
+    Dangling,
+    #[error("the file has schema {found}, this version knows the schemas up to {known}")]
+    Schema { found: u64, known: u64 },
+    #[error("the file is a database of another program")]
+    Foreign,
+    #[error("the database panicked: {0}")]
+    Panicked(String),
+    #[error("the database is being opened again")]
+    Reopening,
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Fault {
+    pub(super) fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Redb(redb::Error::Io(error)) | Self::Open(error) => io_kind(error),
+            Self::Redb(redb::Error::Corrupted(_))
+            | Self::Record(_)
+            | Self::Row(_)
+            | Self::Dangling
+            | Self::Panicked(_) => StoreErrorKind::Corrupt,
+            Self::Redb(redb::Error::ValueTooLarge(_)) => StoreErrorKind::Invalid,
+            Self::Redb(redb::Error::UpgradeRequired(_)) | Self::Schema { .. } | Self::Foreign => {
+                StoreErrorKind::Schema
+            }
+            Self::Redb(_) | Self::Reopening | Self::Closed => StoreErrorKind::Unavailable,
+        }
+    }
+
+    /// Whether redb refuses to go on before the file is opened again.
+    pub(super) fn needs_reopening(&self) -> bool {
+        match self {
+            Self::Redb(error) => !matches!(error, redb::Error::ValueTooLarge(_)),
+            Self::Open(_) | Self::Panicked(_) => true,
+            _ => false,
+        }
+    }
+}
+
+fn io_kind(error: &io::Error) -> StoreErrorKind {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            StoreErrorKind::Full
+        }
+        // How redb says that the file is not one of its own, or shorter than it says.
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),+) => {$(
+        impl From<redb::$error> for Fault {
+            fn from(error: redb::$error) -> Self {
+                Self::Redb(error.into())
+            }
+        }
+    )+};
+}
+
+from_redb!(CommitError, CompactionError, DatabaseError, StorageError, TableError, TransactionError);
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.kind(), fault)
+    }
+}
+
+/// One failure that several calls are told of.
+#[derive(Debug, Clone)]
+pub(super) struct SharedFault(pub(super) Arc<Fault>);
+
+impl SharedFault {
+    pub(super) fn to_store_error(&self) -> StoreError {
+        StoreError::new(self.0.kind(), self.clone())
+    }
+}
+
+impl fmt::Display for SharedFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl core::error::Error for SharedFault {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        core::error::Error::source(self.0.as_ref())
+    }
+}
+
+/// Turns a panic into a fault. redb panics on some damaged pages, above all in debug builds, and a store that does
+/// not answer any more would be worse than one that says what is wrong.
+pub(super) fn caught<T>(action: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    std::panic::catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(Fault::Panicked(text.unwrap_or_default()))
+    })
+}

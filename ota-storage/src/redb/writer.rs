@@ -1,0 +1,282 @@
+//! The one thread that writes: it takes what is waiting, commits it together, and answers after that.
+//!
+//! A call that was handed over is carried out even if nobody waits for its answer any more. After a fault of the file
+//! the thread opens it again, at growing intervals, when somebody asks; until then every call is refused at once.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
+
+use ota_core::fleet::{Lease, LeaseRequest, Outcome, PreparedUnit, StoreError};
+use redb::Database;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::Medium;
+use super::commit::Batch;
+use super::error::{Fault, SharedFault, caught};
+use super::lease::Leases;
+use super::schema;
+
+/// How long the first attempt to open the file again waits, and the longest wait between two.
+const REOPEN_DELAY_MIN: Duration = Duration::from_millis(10);
+const REOPEN_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Where a caller waits for its answer.
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+pub(super) enum Request {
+    Commit {
+        units: Vec<PreparedUnit>,
+        answer: Answer<Vec<Outcome>>,
+        /// The room that the units take up in the queue.
+        _room: OwnedSemaphorePermit,
+    },
+    Lease {
+        request: LeaseRequest,
+        answer: Answer<Option<Lease>>,
+    },
+    Compact {
+        answer: Answer<()>,
+    },
+    /// A reader met a fault: look after the file.
+    LookAfter,
+}
+
+/// What readers and the writer share.
+pub(super) struct Shared {
+    database: RwLock<Option<Arc<Database>>>,
+    /// Set by whoever meets a fault after which redb refuses to go on.
+    is_broken: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database: RwLock::new(Some(Arc::new(database))), is_broken: AtomicBool::new(false) }
+    }
+
+    pub(super) fn database(&self) -> Option<Arc<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, database: Option<Database>) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.map(Arc::new);
+    }
+
+    pub(super) fn break_down(&self) {
+        self.is_broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    medium: Arc<Medium>,
+    batch_units_max: usize,
+    leases: Leases,
+    reopen_delay: Duration,
+    reopen_at: Instant,
+}
+
+/// Calls that share a commit.
+#[derive(Default)]
+struct Calls {
+    commits: Vec<(Vec<PreparedUnit>, Answer<Vec<Outcome>>, OwnedSemaphorePermit)>,
+    leases: Vec<(LeaseRequest, Answer<Option<Lease>>)>,
+    compactions: Vec<Answer<()>>,
+}
+
+/// What is answered once the transaction is durable.
+struct Answers {
+    commits: Vec<Vec<Outcome>>,
+    leases: Vec<Option<Lease>>,
+    new_leases: Leases,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, medium: Arc<Medium>, batch_units_max: usize) -> Self {
+        Self {
+            shared,
+            medium,
+            batch_units_max,
+            leases: Leases::default(),
+            reopen_delay: REOPEN_DELAY_MIN,
+            reopen_at: Instant::now(),
+        }
+    }
+
+    /// Works until the store is dropped and everything that was handed over is done.
+    pub(super) fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        while let Some(first) = requests.blocking_recv() {
+            let mut calls = Calls::default();
+            let mut units = calls.add(first);
+            while units < self.batch_units_max
+                && let Ok(next) = requests.try_recv()
+            {
+                units += calls.add(next);
+            }
+            self.carry_out(calls);
+        }
+        self.shared.replace(None);
+    }
+
+    fn carry_out(&mut self, mut calls: Calls) {
+        let database = match self.open_database() {
+            Ok(database) => database,
+            Err(fault) => return calls.refuse(&SharedFault(Arc::new(fault))),
+        };
+        let compactions = core::mem::take(&mut calls.compactions);
+        if !(calls.commits.is_empty() && calls.leases.is_empty()) {
+            let units: Vec<Vec<PreparedUnit>> =
+                calls.commits.iter_mut().map(|(units, _, _)| core::mem::take(units)).collect();
+            let leases = calls.leases.iter().map(|(request, _)| request);
+            match caught(|| self.commit(&database, units, leases)) {
+                Ok(answers) => {
+                    self.leases = answers.new_leases;
+                    calls.answer(answers.commits, answers.leases);
+                }
+                Err(fault) => {
+                    self.note(&fault);
+                    calls.refuse(&SharedFault(Arc::new(fault)));
+                }
+            }
+        }
+        if !compactions.is_empty() {
+            self.compact(database, compactions);
+        }
+    }
+
+    fn commit<'a>(
+        &self,
+        database: &Database,
+        units: Vec<Vec<PreparedUnit>>,
+        leases: impl Iterator<Item = &'a LeaseRequest>,
+    ) -> Result<Answers, Fault> {
+        let mut transaction = database.begin_write()?;
+        // Saves what a start after a crash would otherwise have to find out by walking the whole file.
+        transaction.set_quick_repair(true);
+        let mut batch = Batch::new(&transaction)?;
+        let mut commits = Vec::with_capacity(units.len());
+        for call in units {
+            commits.push(call.into_iter().map(|unit| batch.apply(unit)).collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut changed = batch.finish()?;
+        let mut new_leases = self.leases.clone();
+        let mut answers = Vec::new();
+        let now = Instant::now();
+        for request in leases {
+            let (lease, raised) = new_leases.answer(request, &transaction, now)?;
+            changed |= raised;
+            answers.push(lease);
+        }
+        match changed {
+            true => transaction.commit()?,
+            false => transaction.abort()?,
+        }
+        Ok(Answers { commits, leases: answers, new_leases })
+    }
+
+    /// Moves what is in use to the front of the file, and gives the rest back. Readers have to wait meanwhile.
+    fn compact(&self, database: Arc<Database>, answers: Vec<Answer<()>>) {
+        self.shared.replace(None);
+        // Readers that still hold the database let go of it when they are done, and no new ones come.
+        let mut database = database;
+        let mut owned = loop {
+            match Arc::try_unwrap(database) {
+                Ok(owned) => break owned,
+                Err(shared) => database = shared,
+            }
+            std::thread::yield_now();
+        };
+        let result = caught(|| {
+            while owned.compact()? {}
+            Ok(())
+        });
+        self.shared.replace(Some(owned));
+        if let Err(fault) = &result {
+            self.note(fault);
+        }
+        let result = result.map_err(|fault| SharedFault(Arc::new(fault)));
+        for answer in answers {
+            let _ = answer.send(result.clone().map_err(|fault| fault.to_store_error()));
+        }
+    }
+
+    fn note(&self, fault: &Fault) {
+        if fault.needs_reopening() {
+            self.shared.break_down();
+        }
+    }
+
+    /// The database, opened again if it broke and enough time has passed since the last attempt.
+    fn open_database(&mut self) -> Result<Arc<Database>, Fault> {
+        if !self.shared.is_broken()
+            && let Some(database) = self.shared.database()
+        {
+            self.reopen_delay = REOPEN_DELAY_MIN;
+            return Ok(database);
+        }
+        // The former one has to let go of the file before it can be opened again.
+        self.shared.replace(None);
+        let now = Instant::now();
+        if now < self.reopen_at {
+            return Err(Fault::Reopening);
+        }
+        self.reopen_at = now + self.reopen_delay;
+        self.reopen_delay = (self.reopen_delay * 2).min(REOPEN_DELAY_MAX);
+        let database = caught(|| open(self.medium.as_ref()))?;
+        self.shared.replace(Some(database));
+        self.shared.is_broken.store(false, Ordering::Release);
+        self.shared.database().ok_or(Fault::Reopening)
+    }
+}
+
+/// Opens the file and brings its schema up to date.
+pub(super) fn open(medium: &Medium) -> Result<Database, Fault> {
+    let database = medium()?;
+    schema::prepare(&database)?;
+    Ok(database)
+}
+
+impl Calls {
+    /// Takes a request in, and says how many units it has.
+    fn add(&mut self, request: Request) -> usize {
+        match request {
+            Request::Commit { units, answer, _room } => {
+                let count = units.len();
+                self.commits.push((units, answer, _room));
+                return count;
+            }
+            Request::Lease { request, answer } => self.leases.push((request, answer)),
+            Request::Compact { answer } => self.compactions.push(answer),
+            Request::LookAfter => {}
+        }
+        1
+    }
+
+    // Nobody may wait for an answer any more: that is no error.
+
+    fn answer(self, commits: Vec<Vec<Outcome>>, leases: Vec<Option<Lease>>) {
+        for ((_, answer, _), outcomes) in self.commits.into_iter().zip(commits) {
+            let _ = answer.send(Ok(outcomes));
+        }
+        for ((_, answer), lease) in self.leases.into_iter().zip(leases) {
+            let _ = answer.send(Ok(lease));
+        }
+    }
+
+    fn refuse(self, fault: &SharedFault) {
+        for (_, answer, _) in self.commits {
+            let _ = answer.send(Err(fault.to_store_error()));
+        }
+        for (_, answer) in self.leases {
+            let _ = answer.send(Err(fault.to_store_error()));
+        }
+        for answer in self.compactions {
+            let _ = answer.send(Err(fault.to_store_error()));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A simulated device: the real engine on a storage, with a bootloader and an application that can be told what to do.
+
+use ota_core::crypto::soft::{Ed25519, HmacSha256, SoftCrc32, SoftSha256};
+use ota_core::device::{Area, BootControl, BootFault, DeviceStorage, Slot};
+use ota_core::integrity::Suite;
+use ota_core::number::{ByteOffset, SecurityEpoch, Sha256Digest};
+use ota_core::text::{DeviceId, HardwareRevision, InstallTarget};
+use ota_device::{Identity, Profile};
+
+use crate::workshop::{HARDWARE, product, sha256};
+
+/// The algorithms of simulated devices.
+#[derive(Debug, Clone, Copy)]
+pub struct SimProfile;
+
+/// The suite of [`SimProfile`].
+#[derive(Debug, Clone, Copy)]
+pub struct SimSuite;
+
+impl Suite for SimSuite {
+    type Sha256 = SoftSha256;
+    type Others = (SoftCrc32,);
+    type Verifier = Ed25519;
+}
+
+impl Profile for SimProfile {
+    type Suite = SimSuite;
+    type Key = HmacSha256;
+}
+
+/// The name of the simulated device.
+pub const DEVICE: &str = "device-1";
+
+/// Who the simulated device is.
+#[must_use]
+pub fn identity() -> Identity<'static> {
+    Identity {
+        product: product(),
+        device: DeviceId::new(DEVICE).unwrap(),
+        hardware: HardwareRevision::new(HARDWARE).unwrap(),
+    }
+}
+
+/// The install target that holds firmware.
+#[must_use]
+pub fn firmware_target() -> InstallTarget<'static> {
+    InstallTarget::new("firmware").unwrap()
+}
+
+/// Makes a firmware image: its own length first, so that the bootloader knows what to hash.
+#[must_use]
+pub fn firmware_image(payload: &[u8]) -> Vec<u8> {
+    [&(payload.len() as u64).to_le_bytes(), payload].concat()
+}
+
+/// A bootloader with two slots, a trial boot and an automatic way back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SimBoot {
+    kept: Slot,
+    runs: Slot,
+    trial: Option<Slot>,
+    /// What runs.
+    pub digest: Option<Sha256Digest>,
+    /// The highest epoch that the fuses can hold.
+    pub epoch_max: u32,
+    /// The next so many calls fail.
+    pub faults: u32,
+}
+
+impl SimBoot {
+    /// A bootloader whose kept firmware lies in slot A.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { kept: Slot::A, runs: Slot::A, trial: None, digest: None, epoch_max: u32::MAX, faults: 0 }
+    }
+
+    /// Starts the device: the firmware on trial if one was asked for, otherwise the kept one.
+    pub fn restart<S: DeviceStorage>(&mut self, storage: &mut S) {
+        self.runs = self.trial.take().unwrap_or(self.kept);
+        self.digest = read_firmware(self.runs, storage);
+        if self.digest.is_none() {
+            self.runs = self.kept;
+            self.digest = read_firmware(self.runs, storage);
+        }
+    }
+
+    /// The slot that the running firmware lies in.
+    #[must_use]
+    pub const fn runs(&self) -> Slot {
+        self.runs
+    }
+
+    fn fault(&mut self) -> Result<(), BootFault> {
+        match self.faults.checked_sub(1) {
+            Some(left) => {
+                self.faults = left;
+                Err(BootFault)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for SimBoot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn read_firmware<S: DeviceStorage>(slot: Slot, storage: &mut S) -> Option<Sha256Digest> {
+    let area = Area::Slot(firmware_target(), slot);
+    let capacity = storage.capacity(area)?.0;
+    let mut head = [0; 8];
+    storage.read(area, ByteOffset(0), &mut head).ok()?;
+    let length = u64::from_le_bytes(head).checked_add(8).filter(|length| *length <= capacity)?;
+    let mut image = vec![0; length as usize];
+    storage.read(area, ByteOffset(0), &mut image).ok()?;
+    Some(sha256(&image))
+}
+
+impl BootControl for SimBoot {
+    fn running(&self) -> Option<Sha256Digest> {
+        self.digest
+    }
+
+    fn request_trial(&mut self, slot: Slot) -> Result<(), BootFault> {
+        self.fault()?;
+        self.trial = Some(slot);
+        Ok(())
+    }
+
+    fn confirm(&mut self) -> Result<(), BootFault> {
+        self.fault()?;
+        self.kept = self.runs;
+        Ok(())
+    }
+
+    fn revert(&mut self) -> Result<(), BootFault> {
+        self.fault()?;
+        self.trial = None;
+        if self.kept == self.runs {
+            self.kept = self.runs.other();
+        }
+        Ok(())
+    }
+
+    fn can_raise_epoch(&self, to: SecurityEpoch) -> bool {
+        to.0 <= self.epoch_max
+    }
+}
