@@ -1,6 +1,8 @@
 //! Where updates rest: flash and directories on devices, redb and object stores on servers.
 #![cfg_attr(not(feature = "std"), no_std)]
 
+#[cfg(any(feature = "boot-embassy", feature = "boot-linux"))]
+pub mod boot;
 #[cfg(all(feature = "directory", target_os = "linux"))]
 pub mod directory;
 #[cfg(feature = "flash")]
