@@ -3,6 +3,8 @@
 //! A suite panics with the sentence that is broken. A bug found in one backend becomes a case here first, so that
 //! every backend, and every wrapper around one, is asked.
 
+#[cfg(feature = "fleet")]
+mod blob_store;
 mod device_storage;
 #[cfg(feature = "fleet")]
 mod fleet_store;
@@ -11,8 +13,14 @@ mod futures;
 #[cfg(feature = "fleet")]
 pub mod memory;
 mod memory_storage;
+#[cfg(feature = "fleet")]
+mod message_link;
 
+#[cfg(feature = "fleet")]
+pub use blob_store::{blob_store, blob_store_reopened};
 pub use device_storage::device_storage;
 #[cfg(feature = "fleet")]
 pub use fleet_store::{fleet_store, fleet_store_reopened};
 pub use memory_storage::{CutPoint, MemoryStorage};
+#[cfg(feature = "fleet")]
+pub use message_link::{DeviceEnd, LinkUnderTest, message_link};

@@ -36,7 +36,7 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError`].
     async fn size(&self, digest: &Sha256Digest) -> Result<Option<ByteLength>, StoreError>;
 
-    /// Removes the file; removing what is not there is no error.
+    /// Removes the file; removing what is not there is no error. A crash soon after may bring it back.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -7,7 +7,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{
-    AuditDraft, CounterChange, Index, Key, Record, StoreError, StoreErrorKind, Unit, Version, Write,
+    AuditDraft, CounterChange, Index, IndexEntry, Key, Record, StoreError, StoreErrorKind, Unit, Version,
+    Write,
 };
 use crate::limits;
 
@@ -49,6 +50,12 @@ pub struct Place {
     pub place_bytes: usize,
 }
 
+impl Place {
+    fn new(entry: &IndexEntry, key: &Key) -> Self {
+        Self { index: entry.index, sort_key: entry.sort_key(key), place_bytes: entry.place.len() }
+    }
+}
+
 /// A [`Unit`] that was checked and encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PreparedUnit {
@@ -67,8 +74,6 @@ pub struct PreparedUnit {
 pub struct PreparedWrite {
     /// Which of the expected records.
     pub expected: usize,
-    /// What was there.
-    pub before: Option<Vec<u8>>,
     /// What is to be there, or `None` if it is removed.
     pub after: Option<Vec<u8>>,
     /// The version it has after the write; 0 if it is removed.
@@ -125,41 +130,39 @@ impl PreparedWrite {
         if write.before.is_some() != (version != Version::default()) {
             return Err(UnitError::Before);
         }
-        let (before, mut leaves) = encoded(&write.key, write.before.as_ref())?;
-        let (after, mut enters) = encoded(&write.key, write.after.as_ref())?;
-        // Both are sorted: what is in both stays where it is.
-        let stays = |place: &Place, others: &[Place]| others.binary_search(place).is_ok();
-        let kept: Vec<Place> = leaves.iter().filter(|place| stays(place, &enters)).cloned().collect();
-        leaves.retain(|place| !stays(place, &kept));
-        enters.retain(|place| !stays(place, &kept));
+        let before = entries(&write.key, write.before.as_ref())?;
+        let wanted = entries(&write.key, write.after.as_ref())?;
+        // Both are sorted: what is in both stays where it is, as all of it does in most writes.
+        let only_in = |some: &[IndexEntry], others: &[IndexEntry]| {
+            let entries = some.iter().filter(|entry| others.binary_search(entry).is_err());
+            entries.map(|entry| Place::new(entry, &write.key)).collect::<Vec<_>>()
+        };
+        let (leaves, enters) = (only_in(&before, &wanted), only_in(&wanted, &before));
+        let after = write.after.as_ref().map(Record::to_bytes);
+        if after.as_ref().is_some_and(|bytes| bytes.len() > limits::STORED_RECORD_BYTES_MAX) {
+            return Err(UnitError::TooLong);
+        }
         let version = match after {
             Some(_) => Version(version.0.checked_add(1).ok_or(UnitError::TooLong)?),
             None => Version::default(),
         };
-        Ok(Self { expected, before, after, version, leaves, enters })
+        Ok(Self { expected, after, version, leaves, enters })
     }
 }
 
-fn encoded(key: &Key, record: Option<&Record>) -> Result<(Option<Vec<u8>>, Vec<Place>), UnitError> {
-    let Some(record) = record else { return Ok((None, Vec::new())) };
+/// The places of a record, sorted.
+fn entries(key: &Key, record: Option<&Record>) -> Result<Vec<IndexEntry>, UnitError> {
+    let Some(record) = record else { return Ok(Vec::new()) };
     if record.table() != key.table() {
         return Err(UnitError::Table);
     }
-    let bytes = record.to_bytes();
-    if bytes.len() > limits::STORED_RECORD_BYTES_MAX {
+    let mut entries = record.places(key);
+    if entries.iter().any(|entry| entry.place.len() > limits::INDEX_PLACE_BYTES_MAX) {
         return Err(UnitError::TooLong);
     }
-    let mut places = Vec::new();
-    for entry in record.places(key) {
-        if entry.place.len() > limits::INDEX_PLACE_BYTES_MAX {
-            return Err(UnitError::TooLong);
-        }
-        let place_bytes = entry.place.len();
-        places.push(Place { index: entry.index, sort_key: entry.sort_key(key), place_bytes });
-    }
-    places.sort_unstable();
-    places.dedup();
-    Ok((Some(bytes), places))
+    entries.sort_unstable();
+    entries.dedup();
+    Ok(entries)
 }
 
 fn entry_bytes(draft: &AuditDraft) -> usize {

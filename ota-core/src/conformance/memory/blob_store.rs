@@ -98,3 +98,17 @@ impl BlobUpload for MemoryUpload {
         Ok((digest, length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::pin::pin;
+
+    use super::super::super::futures::poll_once;
+    use super::*;
+
+    #[test]
+    fn the_reference_conforms_and_never_waits() {
+        let suite = crate::conformance::blob_store(async || MemoryBlobStore::new());
+        assert!(poll_once(pin!(suite)));
+    }
+}

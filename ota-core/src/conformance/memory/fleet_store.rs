@@ -4,7 +4,7 @@
 //! write says was there before is compared with what is there, because other stores may believe it.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -69,11 +69,9 @@ impl FleetStore for MemoryFleetStore {
         if units.len() > limits::COMMIT_UNITS_MAX {
             return Err(StoreErrorKind::Invalid.into());
         }
-        let units: Vec<PreparedUnit> = units.into_iter().map(PreparedUnit::new).collect::<Result<_, _>>()?;
         let mut state = self.state();
-        for unit in &units {
-            state.compare_with_what_was_there(unit)?;
-        }
+        state.compare_with_what_was_there(&units)?;
+        let units: Vec<PreparedUnit> = units.into_iter().map(PreparedUnit::new).collect::<Result<_, _>>()?;
         Ok(units.into_iter().map(|unit| state.apply(unit)).collect())
     }
 
@@ -143,14 +141,21 @@ impl State {
     }
 
     /// Finds the caller's mistake that other stores may not see.
-    fn compare_with_what_was_there(&self, unit: &PreparedUnit) -> Result<(), StoreError> {
-        for write in &unit.writes {
-            let Some((key, bytes, version)) = unit.expects.get(write.expected) else { continue };
-            let Some(row) = self.row(key.table(), bytes).filter(|row| row.version == *version) else {
-                continue;
-            };
-            if write.before.as_ref() != Some(&row.bytes) {
-                return Err(StoreError::new(StoreErrorKind::Invalid, BeforeDiffers(key.clone())));
+    fn compare_with_what_was_there(&self, units: &[Unit]) -> Result<(), StoreError> {
+        let mut written = BTreeSet::new();
+        for unit in units {
+            for write in &unit.writes {
+                // What an earlier unit of the call leaves is not there yet.
+                if !written.insert(&write.key) {
+                    continue;
+                }
+                let expected = unit.expects.iter().find(|(key, _)| *key == write.key);
+                let row = self.row(write.key.table(), &write.key.to_bytes());
+                let row = row.filter(|row| expected.is_some_and(|(_, version)| *version == row.version));
+                let Some(row) = row else { continue };
+                if write.before.as_ref().map(Record::to_bytes).as_ref() != Some(&row.bytes) {
+                    return Err(StoreError::new(StoreErrorKind::Invalid, BeforeDiffers(write.key.clone())));
+                }
             }
         }
         Ok(())
