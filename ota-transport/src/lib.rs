@@ -8,3 +8,5 @@ pub mod memory;
 pub mod mqtt;
 #[cfg(feature = "session")]
 pub mod session;
+#[cfg(feature = "wrappers")]
+pub mod wrappers;
