@@ -7,5 +7,7 @@ pub mod boot;
 pub mod directory;
 #[cfg(feature = "flash")]
 pub mod flash;
+#[cfg(feature = "object-store")]
+pub mod object;
 #[cfg(feature = "redb")]
 pub mod redb;

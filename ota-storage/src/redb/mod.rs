@@ -242,10 +242,7 @@ impl FleetStore for RedbStore {
 
 /// What a unit takes up in the queue.
 fn unit_bytes(unit: &PreparedUnit) -> usize {
-    let records = unit.writes.iter().map(|write| {
-        let lengths = [&write.before, &write.after].map(|it| it.as_ref().map_or(0, Vec::len));
-        lengths.iter().sum::<usize>()
-    });
+    let records = unit.writes.iter().map(|write| write.after.as_ref().map_or(0, Vec::len));
     let audit = unit.audit.iter().map(|draft| draft.detail.len());
     let parts = unit.expects.len().saturating_add(unit.counters.len()).saturating_add(1);
     records.chain(audit).fold(parts.saturating_mul(UNIT_OVERHEAD_BYTES), usize::saturating_add)

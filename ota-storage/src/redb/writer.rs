@@ -55,7 +55,12 @@ impl Shared {
         Self { database: RwLock::new(Some(Arc::new(database))), is_broken: AtomicBool::new(false) }
     }
 
+    /// The database, unless it broke. Whether a commit that failed has happened is known only once the file is opened
+    /// again: until then nobody reads what may be the state before it.
     pub(super) fn database(&self) -> Option<Arc<Database>> {
+        if self.is_broken() {
+            return None;
+        }
         self.database.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -213,9 +218,7 @@ impl Writer {
 
     /// The database, opened again if it broke and enough time has passed since the last attempt.
     fn open_database(&mut self) -> Result<Arc<Database>, Fault> {
-        if !self.shared.is_broken()
-            && let Some(database) = self.shared.database()
-        {
+        if let Some(database) = self.shared.database() {
             self.reopen_delay = REOPEN_DELAY_MIN;
             return Ok(database);
         }
