@@ -7,5 +7,7 @@ pub mod random;
 pub mod server;
 pub mod storage;
 pub mod storage_sweep;
+pub mod store_crash;
+pub mod store_load;
 pub mod workshop;
 pub mod world;
