@@ -7,6 +7,7 @@ mod bench;
 mod deny;
 mod feature_sets;
 mod fence;
+mod firmware;
 mod fuzz;
 mod machine;
 mod no_std;
@@ -51,6 +52,12 @@ const COMMANDS: &[Command] = &[
         run: no_std::command,
     },
     Command { name: "fuzz", summary: "coverage-guided fuzzing", help: fuzz::HELP, run: fuzz::command },
+    Command {
+        name: "firmware",
+        summary: "the device's half on a Cortex-M",
+        help: firmware::HELP,
+        run: firmware::command,
+    },
     Command { name: "bench", summary: "the figures", help: bench::HELP, run: bench::command },
     Command { name: "soak", summary: "the long sweeps", help: soak::HELP, run: soak::command },
 ];

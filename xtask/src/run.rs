@@ -44,6 +44,11 @@ impl Run {
         self
     }
 
+    /// One further argument.
+    pub(crate) fn arg(self, arg: impl Into<OsString>) -> Self {
+        self.args([arg.into()])
+    }
+
     /// One variable of its environment.
     pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.envs.push((name, value.into()));

@@ -35,6 +35,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "xtask", about: "the tests of these commands themselves", run: xtask_tests },
     Step { name: "tests", about: "unit, integration and documentation tests", run: tests },
     Step { name: "corpora", about: "the corpora of all fuzz targets, replayed on stable", run: corpora },
+    Step {
+        name: "firmware",
+        about: "size and two updates of a Cortex-M device in an emulator",
+        run: crate::firmware::step,
+    },
     Step { name: "doc", about: "the documentation, without a warning", run: doc },
     Step { name: "deny", about: "bans, licences and sources of dependencies", run: deny::step },
     Step { name: "advisories", about: "known vulnerabilities of dependencies", run: deny::advisories },
