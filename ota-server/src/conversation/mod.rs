@@ -4,6 +4,7 @@
 //! a further dialect is a further file here.
 
 pub mod native;
+pub mod sft;
 
 use bytes::Bytes;
 use ota_core::number::{Nonce, OfferId, ReleaseId, RootVersion, SecurityEpoch};

@@ -53,8 +53,8 @@ pub struct Decision {
     pub places: Vec<(CampaignId, DeviceIdBuf, Place)>,
     /// A refusal to be counted.
     pub refused: Option<RefuseCode>,
-    /// The product and what its devices are told to install, for whoever serves the blocks.
-    pub offered: Option<Arc<ReleaseView>>,
+    /// The campaign whose blocks are being asked for.
+    pub asked_for: Option<CampaignId>,
 }
 
 /// What becomes of the place that a device takes among those who download at once.
@@ -439,7 +439,6 @@ fn install(
     draft.put(campaign.id, next, now);
     draft.device.attempt = Some(campaign.id);
     draft.relies_on.push((campaign.id, campaign.version));
-    decision.offered = Some(Arc::clone(step.release));
     decision.said.push(Said::Offer(Box::new(offer)));
 }
 
@@ -488,7 +487,8 @@ fn offer(
 }
 
 /// The files that differ from what the device has.
-fn offered_files(release: &ReleaseView, device: &Device) -> Vec<OfferedFile> {
+#[must_use]
+pub fn offered_files(release: &ReleaseView, device: &Device) -> Vec<OfferedFile> {
     release
         .record
         .files
@@ -640,11 +640,15 @@ pub fn asked(
     else {
         return Decision::refuse(RefuseCode::StaleOffer, Some(offer));
     };
+    // A campaign that was stopped has nothing more to give, though its attempts have not all been taken back yet.
+    if draft.known.view.campaign(campaign).is_none() {
+        return Decision::refuse(RefuseCode::StaleOffer, Some(offer));
+    }
     draft.device.heard = draft.device.heard.max(context.now);
     if let Some(next) = attempt::asked(latest, &draft.rules(campaign), context.now) {
         draft.put(campaign, next, context.now);
     }
-    let mut decision = Decision::default();
+    let mut decision = Decision { asked_for: Some(campaign), ..Decision::default() };
     draft.finish(&mut decision);
     decision
 }

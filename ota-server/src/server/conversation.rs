@@ -44,7 +44,22 @@ impl Server {
         let mut kinds: Vec<Event<Kind>> = Vec::new();
         let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
         for event in events {
-            let LinkEvent::Message { dialect, device, payload } = event else { continue };
+            let (dialect, device, payload) = match event {
+                LinkEvent::Message { dialect, device, payload } => (dialect, device, payload),
+                LinkEvent::Connected(device) => {
+                    self.sft_connected(&device);
+                    continue;
+                }
+                LinkEvent::Disconnected(device) => {
+                    self.sft_disconnected(&device);
+                    continue;
+                }
+                _ => continue,
+            };
+            if dialect == Dialect::Sft {
+                kinds.extend(self.sft_hear(&device, &payload, &mut out).await);
+                continue;
+            }
             match self.hear(dialect, &device, &payload) {
                 Ok(Heard::CheckIn(said)) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
                 Ok(Heard::Report(said)) => kinds.push(Event { device, kind: Kind::Report(said, dialect) }),
@@ -159,9 +174,21 @@ impl Server {
         for said in &decision.said {
             self.say(out, dialect, &event.device, said);
         }
-        if let (Kind::Asked(said, granted, dialect), None) = (&event.kind, decision.refused) {
-            self.inner.begun.insert((event.device.clone(), said.offer), ());
-            self.serve(out, *dialect, &event.device, said, granted).await;
+        let is_taken_from_it = match &event.kind {
+            Kind::Overdue(_) | Kind::Cancel(_) => !decision.places.is_empty(),
+            Kind::Asked(..) => dialect == Dialect::Sft && decision.refused.is_some(),
+            Kind::CheckIn(..) | Kind::Report(..) => false,
+        };
+        if is_taken_from_it {
+            self.sft_recover(&event.device).await;
+        }
+        if let (Kind::Asked(said, granted, dialect), Some(campaign)) = (&event.kind, decision.asked_for) {
+            self.inner.begun.insert((event.device.clone(), said.offer), campaign);
+            if *dialect == Dialect::Sft {
+                self.sft_serve(out, &event.device, campaign).await;
+            } else {
+                self.serve(out, *dialect, &event.device, said, granted).await;
+            }
         }
     }
 
@@ -189,6 +216,7 @@ impl Server {
     pub(super) fn say(&self, out: &mut Vec<Outbound>, dialect: Dialect, device: &DeviceIdBuf, said: &Said) {
         let payload = match dialect {
             Dialect::Native => native::say(said).ok(),
+            Dialect::Sft => return self.sft_say(out, device, said),
             _ => None,
         };
         out.extend(payload.map(|payload| Outbound { dialect, device: device.clone(), payload }));

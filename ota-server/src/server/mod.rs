@@ -12,6 +12,7 @@ mod conversation;
 mod deliver;
 mod host;
 mod queries;
+mod sft;
 mod signing;
 mod tick;
 
@@ -99,14 +100,16 @@ struct Inner {
     shelf: Shelf,
     /// What can be fetched, by release (or by what stands for a product's roots).
     parts: Cache<[u8; 32], Arc<Parts>>,
-    /// Offers whose first request for a block is on record.
-    begun: Cache<(DeviceIdBuf, OfferId), ()>,
+    /// Offers whose first request for a block is on record, and the campaigns that they belong to.
+    begun: Cache<(DeviceIdBuf, OfferId), CampaignId>,
     keyring: RwLock<Arc<Keyring>>,
     budgets: Mutex<Budgets>,
     /// How far devices have been notified of their turns, by campaign.
     notified: Mutex<HashMap<CampaignId, u64>>,
     /// Campaigns whose running attempts are being taken back.
     ending: Mutex<Vec<(ProductIdBuf, CampaignId)>>,
+    /// Sessions of devices that speak the original protocol.
+    sft: Mutex<sft::Sessions>,
     refusals: Refusals,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
@@ -159,6 +162,7 @@ impl Builder {
             budgets: Mutex::default(),
             notified: Mutex::default(),
             ending: Mutex::default(),
+            sft: Mutex::default(),
             refusals: Refusals::default(),
             ticking: tokio::sync::Mutex::default(),
             config: self.config,

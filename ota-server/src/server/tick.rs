@@ -50,6 +50,7 @@ impl Server {
         let mut out = Vec::new();
         self.take_back(&mut out).await?;
         self.sweep(&mut out).await?;
+        self.sft_due(&mut out).await;
         self.notify(&mut out).await?;
         if !out.is_empty() {
             // Whoever is not told now learns it at the next check-in.
@@ -315,11 +316,19 @@ impl Server {
         out: &mut Vec<Outbound>,
     ) -> Result<(), StoreError> {
         let record = &campaign.record;
+        let is_new = {
+            let notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
+            !notified.contains_key(&campaign.id)
+        };
+        if is_new {
+            self.notify_trial(view, campaign, left, now, out).await?;
+        }
         let opened = ramp::opened(&record.plan, record.state, &record.progress, now);
         let first = {
             let mut notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
             *notified.entry(campaign.id).or_insert(0)
         };
+        let mut waiting = Vec::new();
         let mut bucket = first / RANKS_PER_BUCKET;
         while *left > 0 && bucket * RANKS_PER_BUCKET < opened {
             let number = campaign.order.bucket_at(u16::try_from(bucket).unwrap_or(u16::MAX));
@@ -328,7 +337,7 @@ impl Server {
             for (key, stored) in page.items {
                 let (Key::Device(id), Record::Device(device)) = (key, stored.record) else { continue };
                 if self.is_to_be_told(view, campaign, &id, &device, opened, now) {
-                    self.say(out, Dialect::Native, &id, &Said::Notify);
+                    self.tell(&id, &device, &mut waiting, out);
                     *left = left.saturating_sub(1);
                 }
             }
@@ -338,9 +347,67 @@ impl Server {
             }
             bucket += 1;
         }
-        let mut notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
-        notified.insert(campaign.id, bucket * RANKS_PER_BUCKET);
+        {
+            let mut notified = self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner);
+            notified.insert(campaign.id, bucket * RANKS_PER_BUCKET);
+        }
+        self.decide(waiting, out).await;
         Ok(())
+    }
+
+    /// Tells the trial group, as far as it is a list or can be found by a tag.
+    async fn notify_trial(
+        &self,
+        view: &ProductView,
+        campaign: &CampaignView,
+        left: &mut usize,
+        now: Timestamp,
+        out: &mut Vec<Outbound>,
+    ) -> Result<(), StoreError> {
+        let devices = match &campaign.trial {
+            Some(TargetView::Devices(ids)) => {
+                let keys: Vec<Key> = ids.iter().map(|id| Key::Device(id.clone())).collect();
+                let stored = self.inner.store.load(&keys).await?;
+                keys.into_iter().zip(stored).filter_map(|(key, stored)| Some((key, stored?))).collect()
+            }
+            Some(TargetView::Filter(filter)) => match filter.needed_tag() {
+                Some(tag) => {
+                    let place = IndexEntry::new(Index::DeviceTag).text(view.id.as_str()).text(tag);
+                    self.inner.store.scan(&Query::under(place), None, (*left).max(1)).await?.items
+                }
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        let mut waiting = Vec::new();
+        for (key, stored) in devices {
+            let (Key::Device(id), Record::Device(device)) = (key, stored.record) else { continue };
+            let is_in =
+                campaign.trial.as_ref().is_some_and(|trial| trial.holds(&id, &device, &view.names, now));
+            let was_heard =
+                device.heard.0 != 0 && now.since(device.heard) <= self.inner.config.notify_heard_within;
+            if is_in && was_heard && *left > 0 {
+                self.tell(&id, &device, &mut waiting, out);
+                *left -= 1;
+            }
+        }
+        self.decide(waiting, out).await;
+        Ok(())
+    }
+
+    /// Tells one device: with a hint to check in, or by answering the check-in that it waits with.
+    fn tell(
+        &self,
+        id: &DeviceIdBuf,
+        device: &Device,
+        waiting: &mut Vec<Event<Kind>>,
+        out: &mut Vec<Outbound>,
+    ) {
+        if device.dialect == Some(crate::engine::decide::dialect_number(Dialect::Sft)) {
+            waiting.extend(self.sft_turn(id));
+        } else {
+            self.say(out, Dialect::Native, id, &Said::Notify);
+        }
     }
 
     fn is_to_be_told(

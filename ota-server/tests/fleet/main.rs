@@ -1,5 +1,6 @@
 //! The server as people and devices meet it: real rules, the reference stores, messages as bytes.
 
 mod bad_input;
+mod sft;
 mod slice;
 mod support;

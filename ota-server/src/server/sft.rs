@@ -1,0 +1,256 @@
+//! SFT devices at the server: their sessions, and what is delayed for them because they cannot be told to wait.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use ota_core::fleet::records::AttemptPhase;
+use ota_core::fleet::{Dialect, Key, Outbound, Record, Stored};
+use ota_core::number::{CampaignId, Nonce};
+use ota_core::sft::Up;
+use ota_core::text::DeviceIdBuf;
+use ota_core::time::{Millis, Timestamp};
+use ota_core::wire::RefuseCode;
+
+use super::Server;
+use super::conversation::Kind;
+use crate::conversation::sft::{Session, Step, WantChunk};
+use crate::conversation::{Said, Want, WantBlocks};
+use crate::delivery::grant::Granted;
+use crate::engine::Event;
+use crate::engine::decide::{dialect_number, offered_files};
+
+/// Sessions of SFT devices, at most so many, and when each wants to be looked at again.
+#[derive(Default)]
+pub(super) struct Sessions {
+    sessions: HashMap<DeviceIdBuf, Session>,
+    timers: BTreeSet<(Timestamp, DeviceIdBuf)>,
+}
+
+/// Most sessions in memory. What is pushed out is restored from the device's attempt when it speaks.
+const SESSIONS_MAX: usize = 1 << 20;
+
+impl Sessions {
+    fn of(&mut self, device: &DeviceIdBuf) -> &mut Session {
+        if self.sessions.len() >= SESSIONS_MAX && !self.sessions.contains_key(device) {
+            let victim = self.sessions.keys().next().cloned();
+            victim.map(|victim| self.sessions.remove(&victim));
+        }
+        self.sessions.entry(device.clone()).or_default()
+    }
+
+    fn at(&mut self, time: Timestamp, device: &DeviceIdBuf) {
+        if self.timers.len() < SESSIONS_MAX {
+            self.timers.insert((time, device.clone()));
+        }
+    }
+
+    fn due(&mut self, now: Timestamp) -> Vec<DeviceIdBuf> {
+        let mut due = Vec::new();
+        while let Some((at, device)) = self.timers.pop_first() {
+            if at > now {
+                self.timers.insert((at, device));
+                break;
+            }
+            due.push(device);
+        }
+        due
+    }
+}
+
+impl Server {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.inner.sft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A device of the link has connected: whatever it was told before, it has forgotten.
+    pub(super) fn sft_connected(&self, device: &DeviceIdBuf) {
+        let mut sessions = self.sessions();
+        if sessions.sessions.contains_key(device) || sessions.sessions.len() < SESSIONS_MAX {
+            *sessions.of(device) = Session::connected();
+        }
+    }
+
+    /// A device of the link is gone.
+    pub(super) fn sft_disconnected(&self, device: &DeviceIdBuf) {
+        self.sessions().sessions.remove(device);
+    }
+
+    /// What a message of an SFT device asks the engine, if anything.
+    pub(super) async fn sft_hear(
+        &self,
+        device: &DeviceIdBuf,
+        payload: &Bytes,
+        out: &mut Vec<Outbound>,
+    ) -> Option<Event<Kind>> {
+        let Ok(message) = Up::decode(payload) else {
+            // The protocol knows no refusal: what cannot be read is counted and dropped.
+            self.inner.refusals.count(RefuseCode::Malformed);
+            return None;
+        };
+        let mut nonce = [0; 16];
+        self.inner.entropy.fill(&mut nonce);
+        let now = self.now();
+        let mut step = self.sessions().of(device).hear(&message, Nonce(nonce), false, now);
+        if step == Step::Lost {
+            let Some(session) = self.sft_restored(device).await else {
+                // It asks for something that nobody offered it: it has to begin anew.
+                let _ = self.inner.link.disconnect(device).await;
+                return None;
+            };
+            let mut sessions = self.sessions();
+            *sessions.of(device) = session;
+            step = sessions.of(device).hear(&message, Nonce(nonce), true, now);
+        }
+        let kind = match step {
+            Step::CheckIn(said) => Kind::CheckIn(said, Dialect::Sft),
+            Step::Report(said) => Kind::Report(said, Dialect::Sft),
+            Step::Chunk(wanted) => {
+                let known = self.inner.begun.get(&(device.clone(), wanted.offer));
+                if let Some(campaign) = known {
+                    self.sft_serve(out, device, campaign).await;
+                    return None;
+                }
+                let said = WantBlocks {
+                    offer: wanted.offer,
+                    grant: Bytes::new(),
+                    part: ota_core::wire::Part::File(ota_core::number::FileIndex(wanted.index)),
+                    offset: wanted.offset,
+                    block_bytes: u32::try_from(wanted.length).unwrap_or(u32::MAX),
+                    want: Want::Count(1),
+                };
+                // The campaign is that of the device's attempt, which the engine looks up.
+                let granted = Granted { campaign: CampaignId(u64::MAX), what: wanted.release.0 };
+                Kind::Asked(said, granted, Dialect::Sft)
+            }
+            Step::Close => {
+                let _ = self.inner.link.disconnect(device).await;
+                return None;
+            }
+            Step::Dropped => {
+                self.inner.refusals.count(RefuseCode::OutOfRange);
+                return None;
+            }
+            Step::Nothing | Step::Lost => return None,
+        };
+        Some(Event { device: device.clone(), kind })
+    }
+
+    /// The session of a device that goes on with what another server, or this one before its restart, has begun.
+    async fn sft_restored(&self, id: &DeviceIdBuf) -> Option<Session> {
+        let stored = self.load_one(&Key::Device(id.clone())).await.ok()??;
+        let Stored { record: Record::Device(device), .. } = stored else { return None };
+        let stored = self.load_one(&Key::Attempt(device.attempt?, id.clone())).await.ok()??;
+        let Stored { record: Record::Attempt(attempt), .. } = stored else { return None };
+        let is_at_it = matches!(attempt.phase, AttemptPhase::Offered | AttemptPhase::Downloading)
+            && attempt.dialect == dialect_number(Dialect::Sft);
+        let view = self.inner.catalog.product(&device.product).await.ok()??;
+        let release = view.release(&attempt.release)?;
+        let files = offered_files(release, &device);
+        let offer = attempt.offer.filter(|_| is_at_it)?;
+        Some(Session::restored(offer, release.id, files, self.now()))
+    }
+
+    /// Says something to an SFT device, as far as its protocol has words for it.
+    pub(super) fn sft_say(&self, out: &mut Vec<Outbound>, device: &DeviceIdBuf, said: &Said) {
+        let now = self.now();
+        let mut sessions = self.sessions();
+        let payload = match said {
+            Said::Offer(offer) => sessions.of(device).offer(offer, now).ok().flatten(),
+            // Nothing is said; the permission is kept, and the check-in decided again when the turn comes.
+            Said::UpToDate(answer) => {
+                if let Some(turn) = answer.turn {
+                    sessions.at(turn, device);
+                }
+                None
+            }
+            Said::Busy { retry_after } => {
+                sessions.at(now.plus(*retry_after), device);
+                None
+            }
+            _ => None,
+        };
+        out.extend(payload.map(|payload| Outbound {
+            dialect: Dialect::Sft,
+            device: device.clone(),
+            payload,
+        }));
+    }
+
+    /// Sends the chunk that a device waits for, now or as soon as the bandwidth allows it.
+    pub(super) async fn sft_serve(
+        &self,
+        out: &mut Vec<Outbound>,
+        device: &DeviceIdBuf,
+        campaign: CampaignId,
+    ) {
+        let owed = self.sessions().sessions.get(device).and_then(Session::owed);
+        let Some(wanted) = owed else { return };
+        match self.sft_chunk(&wanted, campaign).await {
+            Ok(bytes) => {
+                let message = self.sessions().of(device).chunk(&wanted, &bytes);
+                let message = message.ok().flatten();
+                out.extend(message.map(|payload| Outbound {
+                    dialect: Dialect::Sft,
+                    device: device.clone(),
+                    payload,
+                }));
+            }
+            Err(Some(wait)) => {
+                let at = self.now().plus(wait);
+                self.sessions().at(at, device);
+            }
+            // It cannot be served, and waits for ever unless it is made to begin anew.
+            Err(None) => {
+                let _ = self.inner.link.disconnect(device).await;
+            }
+        }
+    }
+
+    async fn sft_chunk(&self, wanted: &WantChunk, campaign: CampaignId) -> Result<Bytes, Option<Millis>> {
+        let granted = Granted { campaign, what: wanted.release.0 };
+        let parts = self.parts(&granted).await.map_err(|_| Some(Millis(1_000)))?.ok_or(None)?;
+        let part = ota_core::wire::Part::File(ota_core::number::FileIndex(wanted.index));
+        let source = parts.source(part).ok_or(None)?;
+        self.budgets().take_bytes(campaign, wanted.length, self.now()).map_err(Some)?;
+        self.inner.shelf.read(&source, wanted.offset, wanted.length).await.map_err(|_| Some(Millis(1_000)))
+    }
+
+    /// Looks at sessions whose time has come: check-ins that wait for their turn, chunks that wait for bandwidth.
+    pub(super) async fn sft_due(&self, out: &mut Vec<Outbound>) {
+        let now = self.now();
+        let due = self.sessions().due(now);
+        let mut events = Vec::new();
+        for device in due {
+            let (waiting, owed) = {
+                let mut sessions = self.sessions();
+                let session = sessions.of(&device);
+                (session.waiting(), session.owed())
+            };
+            if let Some(said) = waiting {
+                events.push(Event { device, kind: Kind::CheckIn(said, Dialect::Sft) });
+            } else if owed.is_some() {
+                let attempt = self.device_record(&device).await.ok().and_then(|(device, _)| device.attempt);
+                if let Some(campaign) = attempt {
+                    self.sft_serve(out, &device, campaign).await;
+                }
+            }
+        }
+        self.decide(events, out).await;
+    }
+
+    /// A connected device's turn has come: the check-in that it is waiting with is decided again.
+    pub(super) fn sft_turn(&self, device: &DeviceIdBuf) -> Option<Event<Kind>> {
+        let said = self.sessions().sessions.get(device)?.waiting()?;
+        Some(Event { device: device.clone(), kind: Kind::CheckIn(said, Dialect::Sft) })
+    }
+
+    /// A device that takes too long, or whose offer was taken back, is made to begin anew.
+    pub(super) async fn sft_recover(&self, device: &DeviceIdBuf) {
+        let is_fetching = self.sessions().sessions.get(device).is_some_and(Session::is_fetching);
+        if is_fetching {
+            self.sessions().sessions.remove(device);
+            let _ = self.inner.link.disconnect(device).await;
+        }
+    }
+}
