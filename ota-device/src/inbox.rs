@@ -184,6 +184,11 @@ fn on_refuse<P: Profile>(refuse: &Refuse, phase: &mut Phase<P>, shared: &mut Sha
         return false;
     }
     Statistics::count(&mut shared.statistics.refused);
+    if refuse.offer.is_some() && refuse.offer == for_root {
+        // Without the permission there is no root to be had; the next check-in brings another one.
+        shared.root_offer = None;
+        return true;
+    }
     match refuse.code {
         RefuseCode::ImpossibleReport | RefuseCode::BadEvidence => {
             if let Some(id) = refuse.offer {

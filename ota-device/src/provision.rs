@@ -18,7 +18,6 @@ use ota_core::list::{Item, List};
 use ota_core::number::{BootCounter, ByteLength, ByteOffset, SecurityEpoch, Sha256Digest};
 use ota_core::text::{DeviceId, FileName, HardwareRevision, InstallTarget, ProductId, Revision};
 use ota_core::trust::{HashedBody, TrustError, TrustedRoot};
-use ota_core::wire::{Phase, ReportCode};
 
 use crate::config::Identity;
 use crate::limits::RECORD_BYTES_MAX;
@@ -225,12 +224,7 @@ pub fn factory_reset<S: DeviceStorage + ?Sized>(storage: &mut S) -> Result<(), S
     if storage.record(Log::Journal, 0, record)?.is_none() {
         return Ok(());
     }
-    let ended = JournalRecord::Ended {
-        offer: ota_core::number::OfferId([0; 8]),
-        phase: Phase::Failed,
-        code: ReportCode::Aborted,
-    };
-    match ended.encode(record) {
+    match JournalRecord::Nothing.encode(record) {
         Ok(record) => storage.append(Log::Journal, record),
         Err(_) => Ok(()),
     }

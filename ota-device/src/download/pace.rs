@@ -40,9 +40,18 @@ struct Sent {
 pub(crate) struct Pace {
     smoothed: Option<Millis>,
     variation: Millis,
+    /// Smoothed time between two blocks; when the last one came, unless a time-out lies in between.
+    gap: Millis,
+    last: Option<Instant>,
+    /// Whether a block of this part has come.
+    has_begun: bool,
     fastest: Millis,
     fastest_age: u8,
+    /// Time-outs since the last block.
     timeouts: u8,
+    /// How often the time-out has doubled since the last round trip that was measured without doubt (Karn's rule:
+    /// what comes after a repetition may belong to the first request, and must not bring a short time-out back).
+    doublings: u8,
     window: u16,
     growth: Growth,
     /// The round ends when a block that was asked for after this one arrives.
@@ -68,9 +77,13 @@ impl Pace {
         Self {
             smoothed: None,
             variation: Millis(0),
+            gap: Millis(0),
+            last: None,
+            has_begun: false,
             fastest: Millis(u64::MAX),
             fastest_age: 0,
             timeouts: 0,
+            doublings: 0,
             window: WINDOW_FIRST,
             growth: Growth::Doubling,
             round_end: 0,
@@ -84,6 +97,9 @@ impl Pace {
 
     /// Another part is fetched: numbers begin anew, what is known about the link stays.
     pub(crate) const fn begin_part(&mut self) {
+        self.last = None;
+        self.has_begun = false;
+        self.gap = Millis(0);
         self.sent = [None; REQUESTS_TIMED_MAX];
         self.round_end = 0;
         self.round_fastest = None;
@@ -103,10 +119,16 @@ impl Pace {
     pub(crate) fn timeout(&self) -> Millis {
         let base = match self.smoothed {
             None => BLOCK_TIMEOUT_FIRST.0,
-            Some(smoothed) => smoothed.0.saturating_add(self.variation.0.saturating_mul(4)),
+            // On a slow link most of the time passes between two blocks, not before the first of a request.
+            Some(smoothed) => {
+                let patience = self.variation.0.max(self.gap.0).saturating_mul(4);
+                smoothed.0.saturating_add(patience)
+            }
         };
-        let base = base.max(BLOCK_TIMEOUT_MIN.0);
-        Millis(base.saturating_mul(1 << self.timeouts.min(16)).min(BLOCK_TIMEOUT_MAX.0))
+        // Blocks of this part may be much longer than what was measured so far.
+        let least = if self.has_begun { BLOCK_TIMEOUT_MIN } else { BLOCK_TIMEOUT_FIRST };
+        let base = base.max(least.0);
+        Millis(base.saturating_mul(1 << self.doublings.min(16)).min(BLOCK_TIMEOUT_MAX.0))
     }
 
     pub(crate) const fn timeouts_in_a_row(&self) -> u8 {
@@ -134,6 +156,11 @@ impl Pace {
     pub(crate) fn arrived(&mut self, sequence: Sequence, next: Sequence, most: u16, now: Instant) {
         self.timeouts = 0;
         self.round_arrived = self.round_arrived.saturating_add(1);
+        self.has_begun = true;
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.since(last).0;
+            self.gap = Millis(if self.gap.0 == 0 { gap } else { weighted(self.gap.0, gap, 8) });
+        }
         if let Some(sample) = self.take_sample(sequence, now) {
             self.measure(sample);
         }
@@ -159,6 +186,7 @@ impl Pace {
     }
 
     fn measure(&mut self, sample: Millis) {
+        self.doublings = 0;
         match self.smoothed {
             None => {
                 self.smoothed = Some(sample);
@@ -181,6 +209,8 @@ impl Pace {
     /// Nothing came in time.
     pub(crate) fn timed_out(&mut self) {
         self.timeouts = self.timeouts.saturating_add(1);
+        self.doublings = self.doublings.saturating_add(1);
+        self.last = None;
         self.sent = [None; REQUESTS_TIMED_MAX];
         self.window = (self.window / 2).max(1);
         self.growth = Growth::Steady;
@@ -191,6 +221,8 @@ impl Pace {
     /// The link was gone: what was measured on it may not hold any more.
     pub(crate) fn reconnected(&mut self) {
         self.timeouts = 0;
+        self.doublings = 0;
+        self.last = None;
         self.sent = [None; REQUESTS_TIMED_MAX];
         self.fastest = Millis(u64::MAX);
         self.fastest_age = 0;
@@ -262,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_double_up_to_a_limit_and_end_with_the_first_block() {
+    fn timeouts_double_up_to_a_limit_until_a_round_trip_is_measured() {
         let mut pace = Pace::new();
         for _ in 0..40 {
             pace.timed_out();
@@ -270,7 +302,10 @@ mod tests {
         assert_eq!(pace.timeout(), BLOCK_TIMEOUT_MAX);
         assert_eq!(pace.window(64), 1);
         pace.arrived(0, 1, 64, Instant(0));
-        assert_eq!(pace.timeout(), BLOCK_TIMEOUT_FIRST);
+        assert_eq!((pace.timeout(), pace.timeouts_in_a_row()), (BLOCK_TIMEOUT_MAX, 0));
+        pace.sent(1, false, Instant(0));
+        pace.arrived(1, 2, 64, Instant(100));
+        assert_eq!(pace.timeout(), Millis(100 + 4 * 100));
     }
 
     #[test]

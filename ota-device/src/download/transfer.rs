@@ -424,6 +424,9 @@ impl<P: Profile> Transfer<P> {
             return Ok(Flow::Wait(wake));
         }
         let in_one_request = REQUEST_BYTES_MAX.checked_div(self.block).unwrap_or(1).max(1);
+        // At a limited rate a request asks for a second's worth, so that bytes come evenly.
+        let in_a_second = shared.policy.bytes_per_second_max.unwrap_or(u32::MAX).checked_div(self.block);
+        let in_one_request = in_one_request.min(in_a_second.unwrap_or(1).max(1));
         let most = free.min(u16::try_from(in_one_request).unwrap_or(u16::MAX));
         let bytes = u64::from(most).saturating_mul(u64::from(self.block));
         if let Err(at) = shared.tokens.take(bytes, shared.policy.bytes_per_second_max, shared.now) {

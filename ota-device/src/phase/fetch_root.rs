@@ -20,6 +20,9 @@ use crate::shared::{CORRUPT, Failure, Flow, Sha256Of, Shared, Step, ready};
 /// How long the device goes on without a root that it could not get or believe, before it tries again.
 const RETRY: Millis = Millis(60_000);
 
+/// How long the device waits before it asks for another permission to fetch a root.
+const AFTER_REFUSAL: Millis = Millis(1_000);
+
 pub(crate) struct FetchRoot<P: Profile> {
     at: At<P>,
     body: Option<BodyReceipt>,
@@ -49,6 +52,11 @@ impl<P: Profile> FetchRoot<P> {
     }
 
     pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+        if self.transfer().is_some() && shared.root_offer.is_none() {
+            shared.forget_attempt();
+            shared.session.begin_anew(AFTER_REFUSAL, shared.now);
+            return Ok(Flow::Done(Phase::Starting(Starting::new(Origin::RootRefused))));
+        }
         if self.transfer().is_some() && shared.pace.timeouts_in_a_row() >= TIMEOUTS_IN_A_ROW_MAX {
             return Err(Failure::Attempt(ReportCode::Timeout));
         }

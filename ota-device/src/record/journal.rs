@@ -6,13 +6,16 @@ use ota_core::wire::{Phase, ReportCode};
 
 use super::{VERSION, coded, offer, release, version};
 
-/// One record: `[1, 0, release, body length, envelope length, file, bytes done]` or `[1, 1, offer, phase, code]`.
+/// One record: `[1, 0, release, body length, envelope length, file, bytes done]`, `[1, 1, offer, phase, code]` or
+/// `[1, 2]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JournalRecord {
     /// Release body and envelope are stored, files before `file` are complete, `done` bytes of it are durable.
     Fetching { release: ReleaseId, body_bytes: u32, envelope_bytes: u32, file: FileIndex, done: ByteLength },
     /// The last attempt ended before anything was committed.
     Ended { offer: OfferId, phase: Phase, code: ReportCode },
+    /// Nothing is known: after a factory reset.
+    Nothing,
 }
 
 impl JournalRecord {
@@ -36,6 +39,11 @@ impl JournalRecord {
                 out.u64(u64::from(phase.number()))?;
                 out.u64(u64::from(code.number()))
             }
+            Self::Nothing => {
+                out.array(2)?;
+                out.u64(VERSION)?;
+                out.u64(2)
+            }
         })
     }
 
@@ -57,6 +65,7 @@ impl JournalRecord {
                 phase: coded(reader, Phase::from_number)?,
                 code: ReportCode::from_number(reader.u16()?),
             },
+            (2, 2) => Self::Nothing,
             _ => return Err(DecodeErrorKind::OutOfRange.at(offset)),
         };
         reader.finish()?;

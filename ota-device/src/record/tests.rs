@@ -61,7 +61,7 @@ fn sets() -> Vec<SetsRecord> {
     .collect()
 }
 
-fn journals() -> [JournalRecord; 2] {
+fn journals() -> [JournalRecord; 3] {
     [
         JournalRecord::Fetching {
             release: ReleaseId([5; 32]),
@@ -71,6 +71,7 @@ fn journals() -> [JournalRecord; 2] {
             done: ByteLength(u64::MAX),
         },
         JournalRecord::Ended { offer: OfferId([6; 8]), phase: Phase::Failed, code: ReportCode::Storage },
+        JournalRecord::Nothing,
     ]
 }
 
