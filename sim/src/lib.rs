@@ -2,9 +2,11 @@
 
 pub mod device;
 pub mod flash;
+pub mod hostile;
 pub mod link;
 pub mod random;
 pub mod server;
+pub mod speed;
 pub mod storage;
 pub mod storage_sweep;
 pub mod store_crash;

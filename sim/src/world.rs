@@ -165,6 +165,15 @@ impl<S: Powered> World<S> {
         self.down.set(config);
     }
 
+    /// The nonce that the device will use for its first check-in in its next life.
+    #[must_use]
+    pub fn peek_nonce(&self) -> Nonce {
+        let mut dice = self.dice.clone();
+        // The engine's own seed is drawn first.
+        dice.next();
+        Nonce(dice.bytes(16).try_into().unwrap())
+    }
+
     /// Restarts the device: whatever it had in memory is gone.
     pub fn restart(&mut self) {
         self.storage.power_on();
@@ -332,8 +341,19 @@ impl<S: Powered> World<S> {
         bytes
     }
 
-    /// Whether the active files of the device are exactly these, byte for byte, as a fresh engine tells it.
-    pub fn has_installed(&mut self, files: &[SourceFile]) -> bool {
+    /// Whether the active files of the device are exactly these, byte for byte, as a fresh engine tells it. Looking
+    /// changes nothing: the engine that looks works on a copy, because a start on trial counts.
+    pub fn has_installed(&mut self, files: &[SourceFile]) -> bool
+    where
+        S: Clone,
+    {
+        let (storage, boot) = (self.storage.clone(), self.boot.clone());
+        let is_installed = self.finds_installed(files);
+        (self.storage, self.boot) = (storage, boot);
+        is_installed
+    }
+
+    fn finds_installed(&mut self, files: &[SourceFile]) -> bool {
         let mut metadata = vec![0; self.buffers.metadata];
         let mut blocks = vec![0; self.buffers.blocks];
         let mut outgoing = vec![0; 4096];

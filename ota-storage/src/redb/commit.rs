@@ -35,38 +35,21 @@ impl<'t> Batch<'t> {
     /// Applies a unit whole, or finds a conflict and does nothing.
     pub(super) fn apply(&mut self, unit: PreparedUnit) -> Result<Outcome, Fault> {
         let PreparedUnit { expects, writes, counters, audit } = unit;
-        let mut is_written = vec![false; expects.len()];
-        for write in &writes {
-            is_written[write.expected] = true;
-        }
-        for ((key, bytes, expected), _) in
-            expects.iter().zip(&is_written).filter(|(_, is_written)| !**is_written)
-        {
-            let row = row_key(key.table().number(), bytes);
-            let found = self.records.get(row.as_slice())?;
-            if version_of(found.as_ref().map(|value| value.value()))? != *expected {
-                return Ok(Outcome::Conflict(key.clone()));
+        let mut keys = Vec::with_capacity(expects.len());
+        for (key, bytes, expected) in expects {
+            let row = row_key(key.table().number(), &bytes);
+            let found = match self.records.get(row.as_slice())? {
+                Some(value) => split_record_value(value.value())?.0,
+                None => Version::default(),
+            };
+            if found != expected {
+                return Ok(Outcome::Conflict(key));
             }
-        }
-        // A written row tells its former version as it is replaced, which saves looking for it twice. The rare unit
-        // in conflict puts back what it replaced.
-        let mut replaced: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::with_capacity(writes.len());
-        for write in &writes {
-            let (key, bytes, expected) = &expects[write.expected];
-            let row = row_key(key.table().number(), bytes);
-            let value = write.after.as_ref().map(|after| record_value(write.version, after));
-            let former = self.replace(&row, value.as_deref())?;
-            let found = version_of(former.as_deref())?;
-            replaced.push((row, former));
-            if found != *expected {
-                for (row, former) in replaced.iter().rev() {
-                    self.replace(row, former.as_deref())?;
-                }
-                return Ok(Outcome::Conflict(key.clone()));
-            }
+            keys.push(row);
         }
         self.changed |= !(writes.is_empty() && counters.is_empty() && audit.is_empty());
         for write in writes {
+            let key = &keys[write.expected];
             for place in &write.leaves {
                 self.places.remove(row_key(place.index.number(), &place.sort_key).as_slice())?;
             }
@@ -75,6 +58,12 @@ impl<'t> Batch<'t> {
                 let bytes = u16::try_from(place.place_bytes).map_err(|_| Fault::Row("places"))?;
                 self.places.insert(row.as_slice(), bytes)?;
             }
+            match write.after {
+                Some(after) => {
+                    self.records.insert(key.as_slice(), record_value(write.version, &after).as_slice())?
+                }
+                None => self.records.remove(key.as_slice())?,
+            };
         }
         for change in counters {
             let sum = self.counters.entry(change.key.to_bytes()).or_default();
@@ -84,26 +73,12 @@ impl<'t> Batch<'t> {
         Ok(Outcome::Committed)
     }
 
-    /// Writes or removes a row, and returns what was there.
-    fn replace(&mut self, row: &[u8], value: Option<&[u8]>) -> Result<Option<Vec<u8>>, Fault> {
-        let former = match value {
-            Some(value) => self.records.insert(row, value)?,
-            None => self.records.remove(row)?,
-        };
-        Ok(former.map(|former| former.value().to_vec()))
-    }
-
     /// Writes counters and audit entries; says whether the transaction changes anything.
     pub(super) fn finish(self) -> Result<bool, Fault> {
         write_counters(self.transaction, self.counters)?;
         write_audit(self.transaction, self.audit)?;
         Ok(self.changed)
     }
-}
-
-/// The version in a row of `records`; 0 if there is none.
-fn version_of(value: Option<&[u8]>) -> Result<Version, Fault> {
-    value.map_or(Ok(Version::default()), |value| split_record_value(value).map(|(version, _)| version))
 }
 
 fn write_counters(transaction: &WriteTransaction, changes: HashMap<Vec<u8>, i64>) -> Result<(), Fault> {

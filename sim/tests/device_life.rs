@@ -1,0 +1,344 @@
+//! What happens to a device around its updates, each as a short story.
+
+use ota_core::conformance::{CutPoint, MemoryStorage};
+use ota_core::device::Log;
+use ota_core::time::{Instant, Millis};
+use ota_core::trust::Action;
+use ota_core::wire::{Cancel, Down, Phase, ReportCode};
+use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, When};
+use ota_sim::device::firmware_image;
+use ota_sim::link::LinkConfig;
+use ota_sim::random::Dice;
+use ota_sim::workshop::{BEGINNING, SourceFile, Terms, Workshop};
+use ota_sim::world::{End, Verdict, World};
+
+const MINUTE: Millis = Millis(60_000);
+const HOUR: Millis = Millis(3_600_000);
+
+fn file(name: &str, revision: &str, target: &str, length: usize, seed: u64) -> SourceFile {
+    SourceFile::new(name, revision, target, Dice::new(seed).bytes(length))
+}
+
+fn firmware(revision: &str, seed: u64) -> SourceFile {
+    SourceFile::new("fw.bin", revision, "firmware", firmware_image(&Dice::new(seed).bytes(20_000)))
+}
+
+fn old() -> Vec<SourceFile> {
+    vec![firmware("1", 1), file("app.bin", "1", "app", 9_000, 2)]
+}
+
+fn new() -> Vec<SourceFile> {
+    vec![firmware("2", 3), file("app.bin", "2", "app", 30_000, 4)]
+}
+
+fn offered(terms: &Terms, files: Vec<SourceFile>) -> World<MemoryStorage> {
+    let mut world = World::in_memory(11, &old());
+    world.verdict = Verdict::Pass;
+    world.set_link(LinkConfig { delay_ms: 10, bits_per_second: 2_000_000, ..LinkConfig::PERFECT });
+    world.server.release = Some(world.server.workshop.release(terms, files));
+    world
+}
+
+fn confirmed(world: &World<MemoryStorage>) -> bool {
+    world.server.has_heard(Phase::Confirmed)
+}
+
+fn last_code(world: &World<MemoryStorage>) -> Option<(Phase, ReportCode)> {
+    world.server.heard.last().map(|heard| (heard.phase, heard.code))
+}
+
+/// Runs until the attempt has failed, and returns with which code. The old set must be active then.
+fn fails(mut world: World<MemoryStorage>) -> ReportCode {
+    let end = world.run_through(HOUR, |world, _| world.server.has_heard(Phase::Failed));
+    assert_eq!(end, End::Reached, "{:?} {:?}", world.events, world.server.heard);
+    assert!(world.has_installed(&old()));
+    assert!(!world.events.iter().any(|event| event == "RestartNeeded"));
+    last_code(&world).unwrap().1
+}
+
+#[test]
+fn a_release_whose_terms_the_device_does_not_meet_changes_nothing_and_says_why() {
+    let terms = Terms::default;
+    assert_eq!(fails(offered(&Terms { epoch: 0, ..terms() }, new())), ReportCode::RolledBackEpoch);
+    let hardware = vec!["rev-a".to_owned()];
+    assert_eq!(fails(offered(&Terms { hardware, ..terms() }, new())), ReportCode::WrongHardware);
+    assert_eq!(fails(offered(&Terms { expires: BEGINNING, ..terms() }, new())), ReportCode::Expired);
+    let requires = vec![("app.bin".to_owned(), "0.9".to_owned())];
+    assert_eq!(fails(offered(&Terms { requires, ..terms() }, new())), ReportCode::RequirementNotMet);
+    let elsewhere = vec![file("x.bin", "1", "toaster", 10, 1)];
+    assert_eq!(fails(offered(&terms(), elsewhere)), ReportCode::UnknownTarget);
+    let huge = vec![file("x.bin", "1", "app", (1 << 20) + 1, 1)];
+    assert_eq!(fails(offered(&terms(), huge)), ReportCode::TooLarge);
+}
+
+#[test]
+fn a_release_that_somebody_else_signed_is_refused() {
+    let mut world = offered(&Terms::default(), new());
+    world.server.release = Some(Workshop::impostor().release(&Terms::default(), new()));
+    assert_eq!(fails(world), ReportCode::Signature);
+}
+
+#[test]
+fn an_epoch_that_the_device_cannot_hold_is_found_out_before_anything_is_committed() {
+    // MCUboot 90f4e7c3: exhausted counter slots were noticed after the permanent swap.
+    let mut world = offered(&Terms { epoch: 9, ..Terms::default() }, new());
+    world.boot.epoch_max = 8;
+    assert_eq!(fails(world), ReportCode::Storage);
+}
+
+#[test]
+fn the_word_of_a_server_that_somebody_else_plays_is_never_believed() {
+    let mut world = offered(&Terms::default(), new());
+    world.server.workshop = Workshop::impostor();
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Time);
+    assert!(world.statistics.metadata_refused > 0);
+    assert!(world.events.is_empty(), "{:?}", world.events);
+}
+
+#[test]
+fn a_restart_in_the_middle_fetches_only_what_was_not_written_down() {
+    for cut in [CutPoint::Before, CutPoint::Inside, CutPoint::After] {
+        let files = vec![file("app.bin", "2", "app", 400_000, 4)];
+        let mut world = offered(&Terms::default(), files.clone());
+        let operations = world.storage.operations();
+        world.storage.cut_at(operations + 150, cut);
+        assert_eq!(world.run(Instant(HOUR.0), &|_, _| false), End::Power);
+        let before = world.server.served_bytes;
+        assert!(before > 100_000);
+        world.restart();
+        assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached);
+        assert!(world.has_installed(&files));
+        let twice = world.server.served_bytes - 400_000;
+        assert!(twice < 4096 + 64 * 1024 + 2000, "{twice} bytes were fetched twice");
+    }
+}
+
+#[test]
+fn files_that_the_device_has_are_not_fetched() {
+    let files = vec![old()[0].clone(), file("app.bin", "2", "app", 30_000, 4)];
+    let mut world = offered(&Terms::default(), files.clone());
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached);
+    assert!(world.has_installed(&files));
+    assert!(world.server.served_bytes < 33_000, "{}", world.server.served_bytes);
+    assert!(!world.events.iter().any(|event| event == "RestartNeeded"), "the firmware stays");
+}
+
+#[test]
+fn units_that_did_not_change_are_copied() {
+    let mut bytes = Dice::new(2).bytes(200_000);
+    let before = [firmware("1", 1), SourceFile::new("app.bin", "1", "app", bytes.clone())];
+    bytes[100_000] ^= 1;
+    let after = vec![SourceFile::new("app.bin", "2", "app", bytes).in_units(4096)];
+    let mut world = World::in_memory(5, &before);
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), after.clone()));
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached);
+    assert!(world.has_installed(&after));
+    assert_eq!(world.statistics.units_reused, 48);
+    assert!(world.server.served_bytes < 10_000, "{}", world.server.served_bytes);
+}
+
+#[test]
+fn new_firmware_that_fails_its_self_test_gives_way_to_the_old_set() {
+    let mut world = offered(&Terms { epoch: 7, ..Terms::default() }, new());
+    world.policy.confirm = Confirm::SelfTest;
+    world.verdict = Verdict::Fail;
+    let end = world.run_through(HOUR, |world, _| world.server.has_heard(Phase::RolledBack));
+    assert_eq!(end, End::Reached, "{:?} {:?}", world.events, world.server.heard);
+    assert_eq!(last_code(&world).unwrap().1, ReportCode::SelfTestFailed);
+    assert!(world.has_installed(&old()));
+    // The epoch is not raised by what did not prove itself: the old release can be installed again.
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), new()));
+    world.verdict = Verdict::Pass;
+    assert_eq!(world.run_through(Millis(HOUR.0 * 48), |world, _| confirmed(world)), End::Reached);
+}
+
+#[test]
+fn new_files_that_nobody_confirms_in_time_give_way_to_the_old_set() {
+    let mut world = offered(&Terms::default(), vec![file("app.bin", "2", "app", 3_000, 4)]);
+    world.policy = Policy { confirm: Confirm::SelfTest, confirm_within: MINUTE, ..Policy::default() };
+    world.verdict = Verdict::Silent;
+    let end = world.run_through(HOUR, |world, _| world.server.has_heard(Phase::RolledBack));
+    assert_eq!(end, End::Reached, "{:?} {:?}", world.events, world.server.heard);
+    assert_eq!(last_code(&world).unwrap().1, ReportCode::ConfirmTimeout);
+    assert!(world.has_installed(&old()));
+}
+
+#[test]
+fn a_certificate_that_cuts_the_device_off_is_taken_back() {
+    let before = vec![firmware("1", 1), file("cert.pem", "1", "certificates", 900, 5)];
+    let mut world = World::in_memory(3, &before);
+    world.policy = Policy { confirm: Confirm::SelfTest, confirm_within: MINUTE, ..Policy::default() };
+    world.verdict = Verdict::Pass;
+    let after = vec![file("cert.pem", "2", "certificates", 900, 6)];
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), after));
+    let is_on_trial = |world: &World<MemoryStorage>| world.events.iter().any(|event| event == "OnTrial");
+    assert_eq!(world.run_through(HOUR, |world, _| is_on_trial(world)), End::Reached);
+    let cut_off = LinkConfig { loss: 1_000_000, ..LinkConfig::PERFECT };
+    world.set_link(cut_off);
+    let reverted =
+        |world: &World<MemoryStorage>| world.events.iter().any(|event| event == "Reverted(ConnectivityLost)");
+    let end = world.run_through(HOUR, |world, _| reverted(world));
+    assert_eq!(end, End::Reached, "{:?}", world.events);
+    assert!(world.has_installed(&before));
+}
+
+#[test]
+fn a_release_that_is_withdrawn_while_it_is_staged_is_not_committed() {
+    let mut world = offered(&Terms::default(), new());
+    world.policy.install = When::Asked;
+    let is_verified = |world: &World<MemoryStorage>| world.events.iter().any(|event| event == "Verified");
+    world.commands = vec![(Instant(10 * MINUTE.0), Command::Go)];
+    let withdraw_at = Instant(5 * MINUTE.0);
+    assert_eq!(world.run(withdraw_at, &|_, _| false), End::Time);
+    assert!(is_verified(&world));
+    // The device lives on without the restart that `run` stands for.
+    world.server.release = None;
+    assert_eq!(world.run_through(HOUR, |world, _| world.server.has_heard(Phase::Confirmed)), End::Time);
+    assert!(world.has_installed(&old()));
+    assert!(!world.events.iter().any(|event| event == "RestartNeeded"));
+}
+
+#[test]
+fn a_signed_cancellation_ends_the_download_and_an_unsigned_one_does_not() {
+    for workshop in [Workshop::new(), Workshop::impostor()] {
+        let is_real = workshop.root(1) == Workshop::new().root(1);
+        let mut world = offered(&Terms::default(), new());
+        world.set_link(LinkConfig { delay_ms: 10, bits_per_second: 50_000, ..LinkConfig::PERFECT });
+        // The nonce is drawn from the world's seed; a first run tells which it is.
+        let nonce = world.peek_nonce();
+        let release = world.server.release.as_ref().unwrap().id();
+        let device = ota_sim::device::identity().device;
+        let signed = workshop.assignment(device, nonce, BEGINNING.plus(MINUTE), Action::Cancel(release));
+        let message = Down::Cancel(Cancel { assignment: &signed }).to_vec().unwrap();
+        world.injected = vec![(Instant(3_000), message)];
+        let end = world.run_through(Millis(50_000), |world, _| world.server.has_heard(Phase::Failed));
+        assert_eq!(end == End::Reached, is_real, "{:?}", world.server.heard);
+        if is_real {
+            assert_eq!(last_code(&world).unwrap().1, ReportCode::Cancelled);
+        }
+    }
+}
+
+#[test]
+fn roots_are_taken_over_one_by_one_and_a_stolen_server_key_loses_its_hold() {
+    let mut world = offered(&Terms::default(), new());
+    for version in 2..=4 {
+        world.server.workshop.replace_assignment_key();
+        let root = world.server.workshop.root(version);
+        world.server.roots.push(root);
+    }
+    let end = world.run_through(HOUR, |world, _| confirmed(world));
+    assert_eq!(end, End::Reached, "{:?} {:?}", world.events, world.statistics);
+    assert!(world.has_installed(&new()));
+    // The first key signed for years; now nobody listens to it any more.
+    world.server.workshop = Workshop::new();
+    world.server.roots.truncate(1);
+    world.server.release =
+        Some(world.server.workshop.release(&Terms { version: 9, ..Terms::default() }, old()));
+    assert_eq!(world.run_through(Millis(48 * HOUR.0), |_, _| false), End::Time);
+    assert!(world.has_installed(&new()));
+}
+
+#[test]
+fn a_root_that_others_signed_is_not_taken_over_and_does_not_stop_updates() {
+    let mut world = offered(&Terms::default(), new());
+    world.server.roots.push(Workshop::impostor().root(2));
+    let end = world.run_through(HOUR, |world, _| confirmed(world));
+    assert_eq!(end, End::Reached, "{:?} {:?} {:?}", world.events, world.statistics, world.progress);
+    assert!(world.statistics.metadata_refused > 0 || world.has_installed(&new()));
+}
+
+#[test]
+fn a_file_that_is_hosted_elsewhere_falls_back_to_blocks() {
+    let mut hosted = file("app.bin", "2", "app", 30_000, 4);
+    hosted.url = Some("https://files.example/app.bin".into());
+    let mut world = offered(&Terms::default(), vec![hosted.clone()]);
+    world.external = ExternalDownloads::Yes;
+    world.commands = vec![(Instant(5_000), Command::ExternalFailed)];
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+    assert!(world.events.iter().any(|event| event == "FetchExternally"));
+    assert!(world.has_installed(&[hosted]));
+}
+
+#[test]
+fn an_application_rejects_defers_and_pauses() {
+    let mut world = offered(&Terms::default(), new());
+    world.set_link(LinkConfig { delay_ms: 10, bits_per_second: 100_000, ..LinkConfig::PERFECT });
+    let detail = ota_core::text::Detail::new("not while it snows").unwrap();
+    world.commands = vec![(Instant(1_000), Command::Reject(detail))];
+    let end = world.run_through(MINUTE, |world, _| world.server.has_heard(Phase::Rejected));
+    assert_eq!(end, End::Reached, "{:?}", world.events);
+
+    let mut world = offered(&Terms::default(), new());
+    world.set_link(LinkConfig { delay_ms: 10, bits_per_second: 100_000, ..LinkConfig::PERFECT });
+    world.commands = vec![(Instant(1_000), Command::Defer(HOUR))];
+    assert_eq!(world.run_through(Millis(HOUR.0), |world, _| confirmed(world)), End::Time);
+    assert!(world.server.has_heard(Phase::Deferred));
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached);
+
+    let mut world = offered(&Terms::default(), new());
+    world.commands = vec![(Instant(1), Command::Pause), (Instant(HOUR.0), Command::Resume)];
+    assert_eq!(world.run_through(Millis(HOUR.0 - 1), |world, _| confirmed(world)), End::Time);
+    assert_eq!(world.progress.unwrap().done.0, 0);
+}
+
+#[test]
+fn the_rate_limit_is_kept() {
+    let files = vec![file("app.bin", "2", "app", 100_000, 4)];
+    let mut world = offered(&Terms::default(), files);
+    world.policy.bytes_per_second_max = Some(2_000);
+    let is_there = |world: &World<MemoryStorage>| world.events.iter().any(|event| event == "Downloaded");
+    assert_eq!(world.run_through(HOUR, |world, _| is_there(world)), End::Reached);
+    let seconds = world.now.0 / 1000;
+    assert!((45..70).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn a_storage_fault_is_reported_and_the_update_tried_again() {
+    for operation in 0..60 {
+        let mut world = offered(&Terms::default(), new());
+        let begin = world.storage.operations();
+        world.storage.fail_at(begin + operation, CutPoint::Inside);
+        let end = world.run_through(Millis(24 * HOUR.0), |world, _| confirmed(world));
+        assert_eq!(end, End::Reached, "{operation}: {:?} {:?}", world.events, world.server.heard);
+        assert!(world.has_installed(&new()));
+    }
+}
+
+#[test]
+fn a_bootloader_that_fails_is_asked_again() {
+    let mut world = offered(&Terms::default(), new());
+    world.boot.faults = 3;
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+    assert!(world.events.iter().any(|event| event == "BootFailed"));
+    assert!(world.has_installed(&new()));
+}
+
+#[test]
+fn a_device_that_was_never_provisioned_does_nothing() {
+    let mut world = World::in_memory(1, &old());
+    world.storage = MemoryStorage::with_targets(
+        ota_core::device::Granularity::BYTES,
+        &["app"],
+        ota_core::number::ByteLength(1000),
+        0,
+    );
+    assert_eq!(world.run_through(HOUR, |_, _| false), End::Time);
+    assert_eq!(world.events, ["Unprovisioned"]);
+    assert_eq!(world.server.check_ins, 0);
+    assert_eq!(world.progress.unwrap().activity, Activity::Unprovisioned);
+}
+
+#[test]
+fn a_factory_reset_forgets_the_download_and_keeps_what_is_trusted() {
+    let mut world = offered(&Terms { epoch: 5, ..Terms::default() }, new());
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached);
+    let trusted = world.storage.records(Log::Trusted);
+    ota_device::provision::factory_reset(&mut world.storage).unwrap();
+    assert_eq!(world.storage.records(Log::Trusted), trusted);
+    world.server.release =
+        Some(world.server.workshop.release(&Terms { epoch: 4, ..Terms::default() }, old()));
+    assert_eq!(world.run_through(HOUR, |world, _| world.server.has_heard(Phase::Failed)), End::Reached);
+    assert_eq!(last_code(&world).unwrap().1, ReportCode::RolledBackEpoch);
+    assert!(world.has_installed(&new()));
+}
