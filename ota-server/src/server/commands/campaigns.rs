@@ -32,7 +32,7 @@ impl Server {
     ) -> Result<CampaignId, CommandError> {
         let permit = self.permit(principal, Action::RunCampaign, &draft.product)?;
         let now = self.now();
-        self.command(async || {
+        self.command(|| async {
             let made = campaign::draft(draft.clone(), permit.principal(), now)?;
             self.demand_release(&draft).await?;
             let (id, counter) = self.next_campaign_id().await?;
@@ -301,7 +301,7 @@ impl Server {
         };
         let why = format!("everything was stopped by {}: {reason}", permit.principal());
         let stopped = self
-            .command(async || {
+            .command(|| async {
                 let mut changes = Changes::default();
                 let mut stopped = Vec::new();
                 for product in &products {
@@ -357,7 +357,7 @@ impl Server {
         change: impl Fn(&Campaign, &Permit) -> Result<Campaign, CampaignError>,
     ) -> Result<ProductIdBuf, CommandError> {
         let product = self
-            .command(async || {
+            .command(|| async {
                 let (record, version) = self.campaign_record(id).await?;
                 let permit = self.permit(principal, action, &record.product)?;
                 let next = change(&record, &permit)?;

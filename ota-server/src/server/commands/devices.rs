@@ -60,7 +60,7 @@ impl Server {
             return Err(CommandError::TooMany(BULK_MAX));
         }
         let now = self.now();
-        self.command(async || {
+        self.command(|| async {
             let (record, version) = self.product_record(product).await?;
             let keys: Vec<Key> = new.iter().map(|device| Key::Device(device.id.clone())).collect();
             let existing = self.inner.store.load(&keys).await?;
@@ -122,7 +122,7 @@ impl Server {
     ) -> Result<(), CommandError> {
         let permit = self.permit(principal, Action::KeepProducts, product)?;
         let claim = token.map(|token| ota_core::number::Sha256Digest(sha256(&[b"ota/v1/claim/", token])));
-        self.command(async || {
+        self.command(|| async {
             let (record, version) = self.product_record(product).await?;
             let after = Product { claim, ..record.clone() };
             let mut changes = Changes::default();
@@ -201,7 +201,7 @@ impl Server {
         words: String,
         change: impl Fn(&mut Device),
     ) -> Result<(), CommandError> {
-        self.command(async || {
+        self.command(|| async {
             let (record, version) = self.device_record(id).await?;
             let permit = self.permit(principal, action, &record.product)?;
             let mut after = record.clone();

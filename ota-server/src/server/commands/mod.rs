@@ -139,9 +139,12 @@ impl Server {
     }
 
     /// Plans, commits, and plans again when somebody else was faster.
-    pub(super) async fn command<T>(
+    ///
+    /// The plan's future is a type of its own, not one that an `AsyncFn` lends: only so can the compiler tell that commands
+    /// are `Send`, and whoever embeds the server can run them on any thread.
+    pub(super) async fn command<T, P: Future<Output = Result<(Changes, T), CommandError>>>(
         &self,
-        plan: impl AsyncFn() -> Result<(Changes, T), CommandError>,
+        plan: impl Fn() -> P,
     ) -> Result<T, CommandError> {
         for _ in 0..PLANS_MAX {
             let (changes, value) = plan().await?;
@@ -187,5 +190,25 @@ impl Server {
             _ => (Version(0), None, 1),
         };
         Ok((CampaignId(next), NextNumber { key, version, before, next }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles only while the futures of commands are `Send`.
+    #[test]
+    fn commands_can_run_on_any_thread() {
+        fn on_any_thread<T: Send>(_: impl FnOnce(&'static Server, &'static Principal) -> T) {}
+        on_any_thread(|server, by| server.stop_everything(by, None, "x"));
+        on_any_thread(|server, by| server.start_campaign(by, CampaignId(1)));
+        on_any_thread(|server, by| server.withdraw_release(by, &ReleaseId([0; 32]), "x"));
+        on_any_thread(|server, by| server.remove_token(by, "x"));
+        on_any_thread(|server, by| server.register_devices(by, Box::leak(Box::new(product())), &[]));
+    }
+
+    fn product() -> ProductIdBuf {
+        ProductIdBuf::new("p").unwrap()
     }
 }

@@ -40,7 +40,7 @@ impl Server {
         record: PrincipalRecord,
     ) -> Result<(), CommandError> {
         let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
-        self.command(async || {
+        self.command(|| async {
             let key = Key::Principal(name.into());
             let (version, before) = match self.load_one(&key).await? {
                 Some(Stored { version, record }) => (version, Some(record)),
@@ -78,7 +78,7 @@ impl Server {
             created: self.now(),
             expires,
         };
-        self.command(async || {
+        self.command(|| async {
             let mut changes = Changes::default();
             let key = Key::Token(name.as_str().into());
             changes.write(key, Version(0), None, Some(Record::Token(token.clone())));
@@ -95,7 +95,7 @@ impl Server {
     /// [`CommandError`].
     pub async fn remove_token(&self, by: &Principal, name: &str) -> Result<(), CommandError> {
         let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
-        self.command(async || {
+        self.command(|| async {
             let key = Key::Token(name.into());
             let mut changes = Changes::default();
             if let Some(Stored { version, record }) = self.load_one(&key).await? {

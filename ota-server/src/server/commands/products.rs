@@ -38,7 +38,7 @@ impl Server {
     pub async fn create_product(&self, principal: &Principal, new: &NewProduct) -> Result<(), CommandError> {
         let permit = self.permit(principal, Action::KeepProducts, &new.id)?;
         let now = self.now();
-        self.command(async || {
+        self.command(|| async {
             let key = Key::Product(new.id.clone());
             if self.load_one(&key).await?.is_some() {
                 return Err(CommandError::ProductExists(new.id.clone()));
@@ -82,7 +82,7 @@ impl Server {
     ) -> Result<RootVersion, CommandError> {
         let permit = self.permit(principal, Action::BringSignatures, product)?;
         let version = self
-            .command(async || {
+            .command(|| async {
                 let (record, version) = self.product_record(product).await?;
                 let next = self.checked_root(product, &record, body, envelope).await?;
                 let mut changes = Changes::default();
@@ -124,7 +124,7 @@ impl Server {
         Ok(next.root().version)
     }
 
-    pub(super) async fn product_record(
+    pub(in crate::server) async fn product_record(
         &self,
         product: &ProductIdBuf,
     ) -> Result<(Product, Version), CommandError> {
@@ -134,7 +134,7 @@ impl Server {
         }
     }
 
-    pub(super) async fn root_record(
+    pub(in crate::server) async fn root_record(
         &self,
         product: &ProductIdBuf,
         version: RootVersion,

@@ -123,7 +123,7 @@ impl Server {
     /// Notes when files were stored, so that a later sweep leaves young ones alone.
     async fn note_blobs(&self, blobs: &[(Sha256Digest, u64)]) -> Result<(), CommandError> {
         let now = self.now();
-        self.command(async || {
+        self.command(|| async {
             let keys: Vec<Key> = blobs.iter().map(|(digest, _)| Key::Blob(*digest)).collect();
             let stored = self.inner.store.load(&keys).await?;
             let mut changes = Changes::default();
@@ -159,7 +159,7 @@ impl Server {
         let mut name = [0; 32];
         self.inner.entropy.fill(&mut name);
         let id = ReleaseId(name);
-        self.command(async || {
+        self.command(|| async {
             let (record, version) = self.product_record(&draft.product).await?;
             let made = release::draft(draft.clone(), record.next_version, permit.principal(), now)?;
             self.demand_content(&made).await?;
@@ -234,7 +234,7 @@ impl Server {
         let permit = self.permit(principal, Action::DraftRelease, &first.product)?;
         let product = first.product;
         let id = self
-            .command(async || {
+            .command(|| async {
                 let (record, version) = self.release_record(draft).await?;
                 self.demand_free_revisions(&record, draft).await?;
                 let raise = match raise {
@@ -339,7 +339,7 @@ impl Server {
         let permit = self.permit(principal, Action::BringSignatures, &first.product)?;
         let product = first.product;
         let status = self
-            .command(async || {
+            .command(|| async {
                 let (record, version) = self.release_record(id).await?;
                 let (product_record, product_version) = self.product_record(&product).await?;
                 let root = self.root_record(&product, product_record.root).await?;
@@ -376,7 +376,7 @@ impl Server {
         let permit = self.permit(principal, Action::WithdrawRelease, &first.product)?;
         let product = first.product;
         let stopped = self
-            .command(async || {
+            .command(|| async {
                 let (record, version) = self.release_record(id).await?;
                 let next = release::withdrawn(&record, reason)?;
                 let mut changes = Changes::default();
