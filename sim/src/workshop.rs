@@ -260,6 +260,22 @@ impl Workshop {
         SourceRelease { signed, files }
     }
 
+    /// Both release keys sign a body that somebody else has made.
+    #[must_use]
+    pub fn sign_release(&self, body: &[u8]) -> Vec<u8> {
+        let mut signed = SignedBody::release_from_body::<SoftSha256>(body.to_vec()).unwrap();
+        for signer in &self.release_keys {
+            signed.sign::<SoftSha256>(signer, key_of(signer), &Ed25519).unwrap();
+        }
+        signed.envelope().unwrap()
+    }
+
+    /// The key that signs assignments, for a server to hold.
+    #[must_use]
+    pub fn into_assignment_key(self) -> Ed25519Signer {
+        self.assignment_key
+    }
+
     /// The server's word to one device.
     #[must_use]
     pub fn assignment(

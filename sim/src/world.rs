@@ -22,6 +22,18 @@ use crate::random::Dice;
 use crate::server::SimServer;
 use crate::workshop::{SourceFile, sha256};
 
+/// A server, as the link sees it.
+pub trait Answers {
+    /// What it says when a device says this.
+    fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Vec<u8>>;
+}
+
+impl Answers for SimServer {
+    fn receive(&mut self, message: &[u8], now: Instant) -> Vec<Vec<u8>> {
+        Self::receive(self, message, now)
+    }
+}
+
 /// A storage whose power can go.
 pub trait Powered: DeviceStorage {
     /// Whether the power is gone.
@@ -74,13 +86,13 @@ pub struct BufferSizes {
 }
 
 /// A device, a server and the link between them.
-pub struct World<S> {
+pub struct World<S, A = SimServer> {
     /// The device's storage.
     pub storage: S,
     /// Its bootloader.
     pub boot: SimBoot,
     /// The server.
-    pub server: SimServer,
+    pub server: A,
     /// From device to server.
     pub up: SimLink,
     /// From server to device.
@@ -131,9 +143,18 @@ impl World<MemoryStorage> {
 impl<S: Powered> World<S> {
     /// A device on this storage, provisioned with these files, on a perfect link.
     #[must_use]
-    pub fn provisioned(mut storage: S, seed: u64, installed: &[SourceFile]) -> Self {
+    pub fn provisioned(storage: S, seed: u64, installed: &[SourceFile]) -> Self {
         let server = SimServer::new(DEVICE, seed);
-        factory(&mut storage, &server.roots[0].body, installed);
+        let root = server.roots[0].body.clone();
+        Self::joined(storage, server, &root, seed, installed)
+    }
+}
+
+impl<S: Powered, A: Answers> World<S, A> {
+    /// The same with a server of one's own, whose product has this root.
+    #[must_use]
+    pub fn joined(mut storage: S, server: A, root: &[u8], seed: u64, installed: &[SourceFile]) -> Self {
+        factory(&mut storage, root, installed);
         let mut boot = SimBoot::new();
         storage.power_on();
         boot.restart(&mut storage);

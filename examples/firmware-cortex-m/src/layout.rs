@@ -4,11 +4,11 @@ use ota_core::device::Slot;
 use ota_storage::flash::{AreaRegion, FlashLayout, Holds, LogRegion, segment_bytes_min};
 
 /// Length of the flash, in bytes.
-pub const FLASH_BYTES: usize = 512 * 1024;
+pub(crate) const FLASH_BYTES: usize = 512 * 1024;
 /// What is erased at once, in bytes.
-pub const ERASE_BYTES: usize = 4096;
+pub(crate) const ERASE_BYTES: usize = 4096;
 /// What is written at once, in bytes.
-pub const WRITE_BYTES: usize = 4;
+pub(crate) const WRITE_BYTES: usize = 4;
 
 const ERASE: u32 = 4096;
 const WRITE: u32 = 4;
@@ -17,7 +17,7 @@ const RECORD_BYTES_MAX: u16 = 1024;
 const SEGMENT: u32 = segment_bytes_min(RECORD_BYTES_MAX, WRITE, ERASE);
 
 /// One erase block at the end belongs to the bootloader: see `boot.rs`.
-pub const BOOT_OFFSET: u32 = 512 * 1024 - ERASE;
+pub(crate) const BOOT_OFFSET: u32 = 512 * 1024 - ERASE;
 
 const fn area(holds: Holds, block: u32, blocks: u32) -> AreaRegion {
     AreaRegion { holds, offset: block * ERASE, bytes: blocks * ERASE }
@@ -37,7 +37,7 @@ const LOGS_FROM: u32 = 83;
 const _: () = assert!((LOGS_FROM + 3 * LOG_BLOCKS) * ERASE <= BOOT_OFFSET);
 
 /// The partition table: firmware of up to 128 KiB, a certificate, a configuration, metadata, logs.
-pub const LAYOUT: FlashLayout<13> = FlashLayout {
+pub(crate) const LAYOUT: FlashLayout<13> = FlashLayout {
     areas: [
         area(Holds::Slot("firmware", Slot::A), 0, 32),
         area(Holds::Slot("firmware", Slot::B), 32, 32),
