@@ -87,24 +87,7 @@ impl FleetServer {
             .start()
             .await
             .unwrap();
-            let administrator = person("administrator", PersonRole::Administrator);
-            let new = NewProduct {
-                id: product().into(),
-                title: "Thermostat".into(),
-                approvals_min: 1,
-                quarantine_after: 3,
-                attested_only: false,
-                dialects: 0,
-            };
-            server.create_product(&administrator, &new).await.unwrap();
-            let root = Workshop::new().root(1);
-            let holder = person("holder", PersonRole::KeyHolder);
-            server.add_root(&holder, &product().into(), &root.body, &[]).await.unwrap();
-            let operator = person("operator", PersonRole::Operator);
-            server
-                .register_devices(&operator, &product().into(), &[NewDevice::named(id.clone())])
-                .await
-                .unwrap();
+            enrol(&server, &id).await;
             let device = link.connect(id).await.unwrap();
             (server, device)
         });
@@ -119,59 +102,7 @@ impl FleetServer {
 
     /// A developer uploads files, the key holders sign, an operator and an approver start a campaign for everybody.
     pub fn roll_out(&self, terms: &Terms, files: &[SourceFile]) -> CampaignId {
-        self.runtime.block_on(async {
-            let release = self.release(terms, files).await;
-            let operator = person("operator", PersonRole::Operator);
-            let draft = Draft {
-                product: product().into(),
-                title: "everybody".into(),
-                release,
-                target: Target::Everyone,
-                plan: plan(),
-            };
-            let campaign = self.server.draft_campaign(&operator, draft).await.unwrap();
-            let hash = self.server.progress(&operator, campaign).await.unwrap().hash;
-            let approver = person("approver", PersonRole::Approver);
-            self.server.approve_campaign(&approver, campaign, &hash).await.unwrap();
-            self.server.start_campaign(&operator, campaign).await.unwrap();
-            campaign
-        })
-    }
-
-    async fn release(&self, terms: &Terms, files: &[SourceFile]) -> ReleaseId {
-        let developer = person("developer", PersonRole::Developer);
-        let mut records: Vec<FileRecord> = Vec::new();
-        for file in files {
-            let unit = file.unit.unwrap_or(4096);
-            let mut upload = self.server.upload(&developer, &product().into(), unit).await.unwrap();
-            for piece in file.bytes.chunks(10_000) {
-                upload.write(Bytes::copy_from_slice(piece)).await.unwrap();
-            }
-            let uploaded = upload.finish().await.unwrap();
-            let name = FileNameBuf::new(file.name.as_str()).unwrap();
-            let revision = RevisionBuf::new(file.revision.as_str()).unwrap();
-            let target = InstallTargetBuf::new(file.target.as_str()).unwrap();
-            records.push(uploaded.file(name, revision, target, &[]).unwrap());
-        }
-        let draft = ReleaseDraft {
-            product: ProductIdBuf::from(product()),
-            package: PackageNameBuf::new("base").unwrap(),
-            version: None,
-            hardware: vec![HardwareRevisionBuf::new(HARDWARE).unwrap()],
-            epoch: SecurityEpoch(terms.epoch),
-            requirements: Vec::new(),
-            files: records,
-            expires: terms.expires,
-            security: false,
-            notes: None,
-            sbom: None,
-        };
-        let draft = self.server.draft_release(&developer, draft).await.unwrap();
-        let id = self.server.fix_release(&developer, &draft, None).await.unwrap();
-        let body = self.server.release_body(&developer, &id).await.unwrap();
-        let holder = person("holder", PersonRole::KeyHolder);
-        self.server.sign_release(&holder, &id, &self.workshop.sign_release(&body)).await.unwrap();
-        id
+        self.runtime.block_on(roll_out(&self.server, &self.workshop, terms, files))
     }
 }
 
@@ -194,6 +125,90 @@ impl Answers for FleetServer {
             }
         })
     }
+}
+
+/// An administrator makes the product of all simulated devices, a key holder gives it its root, and an operator
+/// registers one device: what a server over any link needs before its first campaign.
+///
+/// # Panics
+/// If the server refuses, here and in [`roll_out`].
+pub async fn enrol(server: &Server, device: &DeviceIdBuf) {
+    let administrator = person("administrator", PersonRole::Administrator);
+    let new = NewProduct {
+        id: product().into(),
+        title: "Thermostat".into(),
+        approvals_min: 1,
+        quarantine_after: 3,
+        attested_only: false,
+        dialects: 0,
+    };
+    server.create_product(&administrator, &new).await.unwrap();
+    let root = Workshop::new().root(1);
+    let holder = person("holder", PersonRole::KeyHolder);
+    server.add_root(&holder, &product().into(), &root.body, &[]).await.unwrap();
+    let operator = person("operator", PersonRole::Operator);
+    let devices = [NewDevice::named(device.clone())];
+    server.register_devices(&operator, &product().into(), &devices).await.unwrap();
+}
+
+/// A developer uploads files, the key holders sign, an operator and an approver start a campaign for everybody.
+pub async fn roll_out(
+    server: &Server,
+    workshop: &Workshop,
+    terms: &Terms,
+    files: &[SourceFile],
+) -> CampaignId {
+    let release = release(server, workshop, terms, files).await;
+    let operator = person("operator", PersonRole::Operator);
+    let draft = Draft {
+        product: product().into(),
+        title: "everybody".into(),
+        release,
+        target: Target::Everyone,
+        plan: plan(),
+    };
+    let campaign = server.draft_campaign(&operator, draft).await.unwrap();
+    let hash = server.progress(&operator, campaign).await.unwrap().hash;
+    let approver = person("approver", PersonRole::Approver);
+    server.approve_campaign(&approver, campaign, &hash).await.unwrap();
+    server.start_campaign(&operator, campaign).await.unwrap();
+    campaign
+}
+
+async fn release(server: &Server, workshop: &Workshop, terms: &Terms, files: &[SourceFile]) -> ReleaseId {
+    let developer = person("developer", PersonRole::Developer);
+    let mut records: Vec<FileRecord> = Vec::new();
+    for file in files {
+        let unit = file.unit.unwrap_or(4096);
+        let mut upload = server.upload(&developer, &product().into(), unit).await.unwrap();
+        for piece in file.bytes.chunks(10_000) {
+            upload.write(Bytes::copy_from_slice(piece)).await.unwrap();
+        }
+        let uploaded = upload.finish().await.unwrap();
+        let name = FileNameBuf::new(file.name.as_str()).unwrap();
+        let revision = RevisionBuf::new(file.revision.as_str()).unwrap();
+        let target = InstallTargetBuf::new(file.target.as_str()).unwrap();
+        records.push(uploaded.file(name, revision, target, &[]).unwrap());
+    }
+    let draft = ReleaseDraft {
+        product: ProductIdBuf::from(product()),
+        package: PackageNameBuf::new("base").unwrap(),
+        version: None,
+        hardware: vec![HardwareRevisionBuf::new(HARDWARE).unwrap()],
+        epoch: SecurityEpoch(terms.epoch),
+        requirements: Vec::new(),
+        files: records,
+        expires: terms.expires,
+        security: false,
+        notes: None,
+        sbom: None,
+    };
+    let draft = server.draft_release(&developer, draft).await.unwrap();
+    let id = server.fix_release(&developer, &draft, None).await.unwrap();
+    let body = server.release_body(&developer, &id).await.unwrap();
+    let holder = person("holder", PersonRole::KeyHolder);
+    server.sign_release(&holder, &id, &workshop.sign_release(&body)).await.unwrap();
+    id
 }
 
 /// Everybody at once, kept when one device has confirmed.
