@@ -80,6 +80,10 @@ pub const WANT_BITMAP_BYTES_MAX: usize = 64;
 pub const TOPIC_PREFIX_BYTES_MAX: usize = 64;
 /// Longest topic, in bytes: prefix, `/1/`, device id and `/down`.
 pub const TOPIC_BYTES_MAX: usize = TOPIC_PREFIX_BYTES_MAX + DEVICE_ID_BYTES_MAX + 8;
+/// Application topics that one broker opens.
+pub const APPLICATION_TOPICS_MAX: usize = 64;
+/// Bytes in the pattern of an application topic.
+pub const TOPIC_PATTERN_BYTES_MAX: usize = 256;
 /// Most files that a check-in lists.
 pub const INVENTORY_MAX: usize = 1024;
 

@@ -15,6 +15,8 @@ pub mod memory;
 mod memory_storage;
 #[cfg(feature = "fleet")]
 mod message_link;
+#[cfg(feature = "fleet")]
+pub mod topics;
 
 #[cfg(feature = "fleet")]
 pub use blob_store::{blob_store, blob_store_reopened};

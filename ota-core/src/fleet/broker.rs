@@ -31,8 +31,6 @@ pub struct ConnectRequest {
     pub password: Option<Vec<u8>>,
     /// What the client calls itself.
     pub client_id: String,
-    /// The topic of its last will, if it has one.
-    pub last_will_topic: Option<String>,
     /// Where it connects from.
     pub peer: Option<SocketAddr>,
 }
@@ -44,7 +42,6 @@ impl core::fmt::Debug for ConnectRequest {
             .field("certificate", &self.certificate)
             .field("user", &self.user)
             .field("client_id", &self.client_id)
-            .field("last_will_topic", &self.last_will_topic)
             .field("peer", &self.peer)
             .finish_non_exhaustive()
     }
@@ -74,6 +71,9 @@ pub enum Refusal {
     /// It calls itself by another device's name.
     #[error("the client id is not the identity that was proven")]
     ForeignClientId,
+    /// Its user name is not that of its certificate.
+    #[error("the user name is not the identity that was proven")]
+    ForeignUser,
     /// Its credentials have been revoked.
     #[error("the credentials have been revoked")]
     Revoked,
@@ -89,14 +89,19 @@ pub enum Refusal {
 }
 
 /// Decides who may do what. Deny by default: what is not allowed here is forbidden.
+///
+/// It need not look at client ids and last wills. A broker that asks it admits a device only under the client id that
+/// is its device id, and a server only under one that is no device id, since whoever comes with the same client id
+/// ends the other's session; and it asks for the topic of a last will as for a message.
+#[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
-    /// Who is connecting, or why it may not.
+    /// Who is connecting, or why it may not. May look credentials up; a broker waits a few seconds at most.
     ///
     /// # Errors
     /// [`Refusal`].
-    fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal>;
+    async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal>;
 
-    /// Whether this identity may do this with this topic or filter.
+    /// Whether this identity may do this with this topic or filter. Asked for each message: answered from memory.
     ///
     /// # Errors
     /// [`Refusal`].

@@ -16,6 +16,7 @@ mod numbered;
 mod prepared;
 mod record;
 mod store;
+mod topic_rules;
 
 pub mod records;
 
@@ -30,3 +31,4 @@ pub use link::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
 pub use prepared::{Place, PreparedUnit, PreparedWrite, UnitError};
 pub use record::{Record, RecordError};
 pub use store::{Cursor, FleetStore, Lease, LeaseRequest, Outcome, Page, Stored, Unit, Version, Write};
+pub use topic_rules::{TopicAccess, TopicPatternError, TopicRules};

@@ -3,6 +3,8 @@
 //! A topic is built only from a checked [`DeviceId`] and read back byte for byte: no wildcard, separator or NUL
 //! passes, nothing is normalised, and a name that merely looks alike is another device.
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::limits::TOPIC_PREFIX_BYTES_MAX;
@@ -59,6 +61,27 @@ impl<'a> TopicPrefix<'a> {
     #[must_use]
     pub const fn as_str(self) -> &'a str {
         self.0
+    }
+}
+
+/// The owned form of [`TopicPrefix`].
+#[cfg(feature = "alloc")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TopicPrefixBuf(Box<str>);
+
+#[cfg(feature = "alloc")]
+impl TopicPrefixBuf {
+    /// The borrowed form.
+    #[must_use]
+    pub fn borrow(&self) -> TopicPrefix<'_> {
+        TopicPrefix(&self.0)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl From<TopicPrefix<'_>> for TopicPrefixBuf {
+    fn from(prefix: TopicPrefix<'_>) -> Self {
+        Self(prefix.0.into())
     }
 }
 
@@ -193,6 +216,26 @@ impl fmt::Display for FromAllDevices<'_> {
         self.0.write_before_device(f)?;
         f.write_str("+")?;
         f.write_str(self.0.last_level(Direction::Up))
+    }
+}
+
+/// The topics of any device in one direction, with a text that stands in for the device, as filters and ACL files
+/// have it (`+`, `%u`). [`Display`](fmt::Display) writes it; it is no topic to publish on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AnyDevice<'a> {
+    /// The protocol.
+    pub protocol: Protocol<'a>,
+    /// Which of a device's two topics.
+    pub direction: Direction,
+    /// What stands in the place of the device.
+    pub stand_in: &'a str,
+}
+
+impl fmt::Display for AnyDevice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.protocol.write_before_device(f)?;
+        f.write_str(self.stand_in)?;
+        f.write_str(self.protocol.last_level(self.direction))
     }
 }
 
