@@ -1,5 +1,7 @@
 //! How updates travel: memory links, MQTT clients and brokers, and wrappers that inject faults.
 
+#[cfg(feature = "broker")]
+pub mod broker;
 #[cfg(any(feature = "session", feature = "mqtt"))]
 mod credentials;
 #[cfg(feature = "memory")]

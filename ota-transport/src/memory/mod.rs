@@ -3,7 +3,7 @@
 //! It behaves as a broker does: a second connection of a device ends the first, what is sent to a device that is not
 //! there is dropped, and a server that does not receive holds its devices back.
 
-mod queue;
+pub(crate) mod queue;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

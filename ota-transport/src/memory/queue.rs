@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore};
 
-pub(super) struct Queue<T> {
+pub(crate) struct Queue<T> {
     inner: Mutex<Inner<T>>,
     arrived: Notify,
     room: Semaphore,
@@ -22,16 +22,16 @@ struct Inner<T> {
 
 /// The queue is closed: nothing more goes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(crate) struct Closed;
 
 impl<T> Queue<T> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let inner = Mutex::new(Inner { items: VecDeque::new(), closed: false });
         Self { inner, arrived: Notify::new(), room: Semaphore::new(capacity.min(Semaphore::MAX_PERMITS)) }
     }
 
     /// Puts an item in as soon as there is room.
-    pub(super) async fn put(&self, item: T) -> Result<(), Closed> {
+    pub(crate) async fn put(&self, item: T) -> Result<(), Closed> {
         let permit = self.room.acquire().await.map_err(|_| Closed)?;
         self.push(item, true)?;
         permit.forget();
@@ -39,12 +39,12 @@ impl<T> Queue<T> {
     }
 
     /// Puts an item in although there may be no room.
-    pub(super) fn put_over(&self, item: T) -> Result<(), Closed> {
+    pub(crate) fn put_over(&self, item: T) -> Result<(), Closed> {
         self.push(item, false)
     }
 
     /// Waits for items and takes those that are there, at most `limit`; none once it is closed and empty.
-    pub(super) async fn take(&self, limit: usize) -> Vec<T> {
+    pub(crate) async fn take(&self, limit: usize) -> Vec<T> {
         loop {
             // The notification is asked for before looking, so that an item that arrives in between is not missed.
             let arrived = self.arrived.notified();
@@ -65,7 +65,7 @@ impl<T> Queue<T> {
     }
 
     /// Lets nothing more in. What is there can still be taken.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.room.close();
         self.arrived.notify_waiters();

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+use core::net::SocketAddr;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,15 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// Starts one; `None`, said loudly, where it is not installed, unless `CI` is `true`: there that is a failure.
     pub(crate) fn start(name: &str, extra_config: &str) -> Option<Self> {
+        Self::start_with(name, |_, port| {
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nlog_dest stderr\n{extra_config}\n"
+            )
+        })
+    }
+
+    /// Starts one with a configuration made for its folder and its port.
+    pub(crate) fn start_with(name: &str, configure: impl Fn(&Path, u16) -> String) -> Option<Self> {
         let Some(program) = program() else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "mosquitto is not installed");
             eprintln!("SKIPPED: mosquitto is not installed (apt-get install mosquitto)");
@@ -29,15 +39,17 @@ impl Mosquitto {
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = folder.join("mosquitto.conf");
-            let text = format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\npersistence false\nlog_dest stderr\n{extra_config}\n"
-            );
-            std::fs::write(&config, text).unwrap();
+            std::fs::write(&config, configure(&folder, port)).unwrap();
             if let Some(child) = run(&program, &config) {
                 return Some(Self { child, port, program, folder });
             }
         }
         panic!("mosquitto did not start");
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
     }
 
     /// The port on the loopback interface.

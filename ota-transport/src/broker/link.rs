@@ -1,0 +1,232 @@
+//! The server's link, inside the process: what devices say goes from rmqtt's hooks into a bounded queue, and what the
+//! server says goes straight into the device's session.
+//!
+//! A server that does not receive holds its devices back; a device that does not read loses messages, which is counted.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ota_core::fleet::{Dialect, LinkError, LinkEvent, MessageLink, Outbound, TopicRules};
+use ota_core::text::DeviceIdBuf;
+use rmqtt::codec::types::Publish as Packet;
+use rmqtt::session::Session;
+use rmqtt::types::{ConnectInfo, From, Id, Message, Publish, QoS, TopicName, Tx};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::clients::Client;
+use crate::memory::queue::Queue;
+
+/// How long a session that is ended may take to say that it heard.
+const KICK_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a packet has around topic and payload at most: first byte, length, topic length, packet id, empty properties.
+const PACKET_OVERHEAD_BYTES: usize = 10;
+
+pub(super) struct InProcessLink {
+    rules: TopicRules,
+    events: Queue<LinkEvent>,
+    present: Mutex<HashMap<DeviceIdBuf, Arc<Present>>>,
+    queued_bytes_max: usize,
+    /// What the link's own messages say they come from.
+    from: From,
+    /// Messages to devices that were there and did not get them.
+    dropped: AtomicU64,
+    runtime: Handle,
+}
+
+/// A device that is connected.
+pub(super) struct Present {
+    session: Session,
+    tx: Tx,
+    client: Arc<Client>,
+    native: TopicName,
+    sft: TopicName,
+    /// The largest packet that it takes.
+    packet_bytes_max: usize,
+    queued_bytes: AtomicUsize,
+}
+
+impl Present {
+    pub(super) async fn new(
+        device: &DeviceIdBuf,
+        session: Session,
+        tx: Tx,
+        client: Arc<Client>,
+        rules: &TopicRules,
+    ) -> Self {
+        let packet_bytes_max = match session.connect_info().await.as_deref() {
+            Ok(ConnectInfo::V5(_, connect)) => connect.max_packet_size.map(|size| size.get()),
+            _ => None,
+        };
+        Self {
+            session,
+            tx,
+            client,
+            native: rules.heard(Dialect::Native, device.borrow()).into(),
+            sft: rules.heard(Dialect::Sft, device.borrow()).into(),
+            packet_bytes_max: packet_bytes_max
+                .and_then(|size| usize::try_from(size).ok())
+                .unwrap_or(usize::MAX),
+            queued_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether a message fits into a packet that the device takes.
+    pub(super) fn takes(&self, topic: &str, payload: &[u8]) -> bool {
+        topic.len().saturating_add(payload.len()).saturating_add(PACKET_OVERHEAD_BYTES)
+            <= self.packet_bytes_max
+    }
+
+    fn topic(&self, dialect: Dialect) -> &TopicName {
+        match dialect {
+            Dialect::Native => &self.native,
+            _ => &self.sft,
+        }
+    }
+
+    async fn is_subscribed(&self, topic: &TopicName) -> bool {
+        // Its own topic is all that a device may subscribe of it, so the filter is the topic itself.
+        match self.session.subscriptions().await {
+            Ok(subscriptions) => subscriptions.read().await.contains_key(topic),
+            Err(_) => false,
+        }
+    }
+}
+
+impl InProcessLink {
+    pub(super) fn new(
+        rules: TopicRules,
+        events: usize,
+        queued_bytes_max: usize,
+        id: Id,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            rules,
+            events: Queue::new(events.max(1)),
+            present: Mutex::default(),
+            queued_bytes_max,
+            from: From::from_system(id),
+            dropped: AtomicU64::new(0),
+            runtime,
+        }
+    }
+
+    pub(super) const fn rules(&self) -> &TopicRules {
+        &self.rules
+    }
+
+    /// Messages to connected devices that were dropped: not subscribed, too much waiting, or too large for the device.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// A device is there. An earlier connection of it is over with this, whenever rmqtt notices.
+    pub(super) fn connected(&self, device: DeviceIdBuf, present: Present) {
+        let mut all = self.present();
+        if all.insert(device.clone(), Arc::new(present)).is_some() {
+            // Only a closed link refuses these.
+            let _ = self.events.put_over(LinkEvent::Disconnected(device.clone()));
+        }
+        let _ = self.events.put_over(LinkEvent::Connected(device));
+    }
+
+    /// A session is over: the device is gone, unless it has a newer one.
+    pub(super) fn disconnected(&self, device: &DeviceIdBuf, session: &Id) {
+        let mut all = self.present();
+        if all.get(device).is_some_and(|present| present.session.id == *session) {
+            all.remove(device);
+            let _ = self.events.put_over(LinkEvent::Disconnected(device.clone()));
+        }
+    }
+
+    /// A device says something. Waits while the server has too much to receive, and the device with it.
+    pub(super) async fn said(&self, dialect: Dialect, device: DeviceIdBuf, payload: Bytes) {
+        let _ = self.events.put(LinkEvent::Message { dialect, device, payload }).await;
+    }
+
+    pub(super) fn find(&self, device: &DeviceIdBuf) -> Option<Arc<Present>> {
+        self.present().get(device).map(Arc::clone)
+    }
+
+    /// A message of the link left the queue of a device, delivered or not.
+    pub(super) fn left(&self, device: &DeviceIdBuf, from: &From, bytes: usize) {
+        if from.is_system()
+            && let Some(present) = self.find(device)
+        {
+            // A message of an earlier connection may be counted down here: never below nothing.
+            let down = |queued: usize| Some(queued.saturating_sub(bytes));
+            let _ = present.queued_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.events.close();
+    }
+
+    async fn send_one(&self, message: Outbound, now_ms: i64) {
+        let Some(present) = self.find(&message.device) else { return };
+        let topic = present.topic(message.dialect);
+        let size = message.payload.len();
+        let why = if !present.is_subscribed(topic).await {
+            "it is not subscribed"
+        } else if !present.takes(topic, &message.payload) {
+            "it takes only smaller packets"
+        } else if present.queued_bytes.load(Ordering::Relaxed).saturating_add(size) > self.queued_bytes_max {
+            "too much waits for it"
+        } else {
+            let packet = Packet {
+                dup: false,
+                retain: false,
+                qos: QoS::AtMostOnce,
+                topic: topic.clone(),
+                packet_id: None,
+                payload: message.payload,
+                properties: None,
+            };
+            let publish = Publish::new(Box::new(packet), None, None, Some(now_ms));
+            present.queued_bytes.fetch_add(size, Ordering::Relaxed);
+            // A session that has just ended drops it, as if the device had not been there.
+            let _ = present.tx.unbounded_send(Message::Forward(self.from.clone(), publish));
+            return;
+        };
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(device = message.device.as_str(), bytes = size, reason = why, "message dropped");
+    }
+
+    fn present(&self) -> MutexGuard<'_, HashMap<DeviceIdBuf, Arc<Present>>> {
+        // Nothing panics while it is held.
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl MessageLink for InProcessLink {
+    async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError> {
+        Ok(self.events.take(limit.max(1)).await)
+    }
+
+    async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
+        let now_ms = rmqtt::utils::timestamp_millis();
+        for message in messages {
+            self.send_one(message, now_ms).await;
+        }
+        Ok(())
+    }
+
+    async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
+        let Some(present) = self.find(device) else { return Ok(false) };
+        present.client.cut("disconnected by the server");
+        // The socket is closed; what rmqtt keeps of the session goes as well, and only of this one.
+        let (heard, hears) = oneshot::channel();
+        let kick = Message::Kick(heard, self.from.id.clone(), true, true);
+        if present.tx.unbounded_send(kick).is_ok() {
+            self.runtime.spawn(async move { drop(tokio::time::timeout(KICK_TIMEOUT, hears).await) });
+        }
+        Ok(true)
+    }
+}
