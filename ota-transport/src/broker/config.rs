@@ -73,9 +73,9 @@ pub struct BrokerLimits {
     pub topic_levels: usize,
     /// Messages of quality 1 and 2 that a client has not acknowledged yet.
     pub in_flight: NonZeroU16,
-    /// Messages that wait for one client; more are dropped.
+    /// Messages from the server that wait for one device, and as many from others; more are dropped.
     pub queued_messages: usize,
-    /// Bytes from the server that wait for one device; more are dropped.
+    /// Bytes from the server that wait for one device; the server waits a moment, then more are dropped.
     pub queued_bytes: usize,
     /// How long a session that was not declared clean is kept for a device that is gone.
     pub session_expiry: Duration,

@@ -1,9 +1,10 @@
 //! The server's link, inside the process: what devices say goes from rmqtt's hooks into a bounded queue, and what the
 //! server says goes straight into the device's session.
 //!
-//! A server that does not receive holds its devices back; a device that does not read loses messages, which is counted.
+//! A server that does not receive holds its devices back. A device that does not read holds the server back for a moment,
+//! and then loses messages until it reads again, which is counted: nobody can stop the server for the others.
 
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +17,14 @@ use rmqtt::codec::types::Publish as Packet;
 use rmqtt::session::Session;
 use rmqtt::types::{ConnectInfo, From, Id, Message, Publish, QoS, TopicName, Tx};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use super::clients::Client;
 use crate::memory::queue::Queue;
 
+/// How long the server waits for a device that reads too slowly.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a session that is ended may take to say that it heard.
 const KICK_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a packet has around topic and payload at most: first byte, length, topic length, packet id, empty properties.
@@ -30,7 +34,7 @@ pub(super) struct InProcessLink {
     rules: TopicRules,
     events: Queue<LinkEvent>,
     present: Mutex<HashMap<DeviceIdBuf, Arc<Present>>>,
-    queued_bytes_max: usize,
+    queue_max: Queued,
     /// What the link's own messages say they come from.
     from: From,
     /// Messages to devices that were there and did not get them.
@@ -47,7 +51,20 @@ pub(super) struct Present {
     sft: TopicName,
     /// The largest packet that it takes.
     packet_bytes_max: usize,
-    queued_bytes: AtomicUsize,
+    /// What waits for it, as far as it comes from the link.
+    queued: Mutex<Queued>,
+    /// Something of it left, or the device is gone.
+    room: Notify,
+    /// It let the server wait in vain, and has not caught up since.
+    is_deaf: AtomicBool,
+    is_gone: AtomicBool,
+}
+
+/// How much waits for a device, or may.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Queued {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
 }
 
 impl Present {
@@ -71,8 +88,74 @@ impl Present {
             packet_bytes_max: packet_bytes_max
                 .and_then(|size| usize::try_from(size).ok())
                 .unwrap_or(usize::MAX),
-            queued_bytes: AtomicUsize::new(0),
+            queued: Mutex::default(),
+            room: Notify::new(),
+            is_deaf: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
         }
+    }
+
+    fn queued(&self) -> MutexGuard<'_, Queued> {
+        // Nothing panics while it is held.
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a message in if there is room for it. There always is while nothing waits.
+    fn enqueue(&self, bytes: usize, max: Queued) -> bool {
+        let mut queued = self.queued();
+        let fits = queued.messages < max.messages && queued.bytes.saturating_add(bytes) <= max.bytes;
+        if fits || queued.messages == 0 {
+            queued.messages += 1;
+            queued.bytes += bytes;
+            return true;
+        }
+        false
+    }
+
+    fn dequeue(&self, bytes: usize, max: Queued) {
+        let mut queued = self.queued();
+        // A message of an earlier connection may be counted out here: never below nothing.
+        queued.messages = queued.messages.saturating_sub(1);
+        queued.bytes = queued.bytes.saturating_sub(bytes);
+        if queued.messages <= max.messages / 2 && queued.bytes <= max.bytes / 2 {
+            self.is_deaf.store(false, Ordering::Relaxed);
+        }
+        drop(queued);
+        self.room.notify_waiters();
+    }
+
+    fn leave(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until a message fits and counts it in; says whether it did.
+    async fn enqueue_in_time(&self, bytes: usize, max: Queued, runtime: &Handle) -> bool {
+        let fits = async {
+            loop {
+                // The notification is asked for before looking, so that room that appears in between is not missed.
+                let room = self.room.notified();
+                if self.is_gone.load(Ordering::Relaxed) {
+                    return false;
+                }
+                if self.enqueue(bytes, max) {
+                    return true;
+                }
+                room.await;
+            }
+        };
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return self.enqueue(bytes, max);
+        }
+        let in_time = {
+            // Whoever sends may run elsewhere, without a clock.
+            let _context = runtime.enter();
+            timeout(ROOM_TIMEOUT, fits)
+        };
+        in_time.await.unwrap_or_else(|_| {
+            self.is_deaf.store(true, Ordering::Relaxed);
+            false
+        })
     }
 
     /// Whether a message fits into a packet that the device takes.
@@ -98,18 +181,12 @@ impl Present {
 }
 
 impl InProcessLink {
-    pub(super) fn new(
-        rules: TopicRules,
-        events: usize,
-        queued_bytes_max: usize,
-        id: Id,
-        runtime: Handle,
-    ) -> Self {
+    pub(super) fn new(rules: TopicRules, events: usize, queue_max: Queued, id: Id, runtime: Handle) -> Self {
         Self {
             rules,
             events: Queue::new(events.max(1)),
             present: Mutex::default(),
-            queued_bytes_max,
+            queue_max,
             from: From::from_system(id),
             dropped: AtomicU64::new(0),
             runtime,
@@ -128,7 +205,8 @@ impl InProcessLink {
     /// A device is there. An earlier connection of it is over with this, whenever rmqtt notices.
     pub(super) fn connected(&self, device: DeviceIdBuf, present: Present) {
         let mut all = self.present();
-        if all.insert(device.clone(), Arc::new(present)).is_some() {
+        if let Some(earlier) = all.insert(device.clone(), Arc::new(present)) {
+            earlier.leave();
             // Only a closed link refuses these.
             let _ = self.events.put_over(LinkEvent::Disconnected(device.clone()));
         }
@@ -139,7 +217,7 @@ impl InProcessLink {
     pub(super) fn disconnected(&self, device: &DeviceIdBuf, session: &Id) {
         let mut all = self.present();
         if all.get(device).is_some_and(|present| present.session.id == *session) {
-            all.remove(device);
+            all.remove(device).inspect(|present| present.leave());
             let _ = self.events.put_over(LinkEvent::Disconnected(device.clone()));
         }
     }
@@ -158,13 +236,12 @@ impl InProcessLink {
         if from.is_system()
             && let Some(present) = self.find(device)
         {
-            // A message of an earlier connection may be counted down here: never below nothing.
-            let down = |queued: usize| Some(queued.saturating_sub(bytes));
-            let _ = present.queued_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, down);
+            present.dequeue(bytes, self.queue_max);
         }
     }
 
     pub(super) fn close(&self) {
+        self.present().drain().for_each(|(_, present)| present.leave());
         self.events.close();
     }
 
@@ -176,7 +253,7 @@ impl InProcessLink {
             "it is not subscribed"
         } else if !present.takes(topic, &message.payload) {
             "it takes only smaller packets"
-        } else if present.queued_bytes.load(Ordering::Relaxed).saturating_add(size) > self.queued_bytes_max {
+        } else if !present.enqueue_in_time(size, self.queue_max, &self.runtime).await {
             "too much waits for it"
         } else {
             let packet = Packet {
@@ -189,7 +266,6 @@ impl InProcessLink {
                 properties: None,
             };
             let publish = Publish::new(Box::new(packet), None, None, Some(now_ms));
-            present.queued_bytes.fetch_add(size, Ordering::Relaxed);
             // A session that has just ended drops it, as if the device had not been there.
             let _ = present.tx.unbounded_send(Message::Forward(self.from.clone(), publish));
             return;
@@ -225,7 +301,7 @@ impl MessageLink for InProcessLink {
         let (heard, hears) = oneshot::channel();
         let kick = Message::Kick(heard, self.from.id.clone(), true, true);
         if present.tx.unbounded_send(kick).is_ok() {
-            self.runtime.spawn(async move { drop(tokio::time::timeout(KICK_TIMEOUT, hears).await) });
+            self.runtime.spawn(async move { drop(timeout(KICK_TIMEOUT, hears).await) });
         }
         Ok(true)
     }

@@ -65,7 +65,7 @@ pub use self::tls::{Authorities, ClientCertificates, TlsError, TlsMaterial, serv
 use self::clients::Clients;
 use self::door::Door;
 use self::hooks::Hooks;
-use self::link::InProcessLink;
+use self::link::{InProcessLink, Queued};
 use self::shared::TakeTurns;
 
 /// Names the only listener that rmqtt has.
@@ -175,7 +175,8 @@ async fn set_up(
     let clients = Arc::new(Clients::default());
     let id = Id::new(context.node.id(), INNER_LISTENER, None, None, LINK_CLIENT_ID.into(), None);
     let rules = TopicRules::new(config.prefix.borrow());
-    let link = Arc::new(InProcessLink::new(rules, limits.events, limits.queued_bytes, id, runtime));
+    let queue_max = Queued { messages: limits.queued_messages.max(1), bytes: limits.queued_bytes };
+    let link = Arc::new(InProcessLink::new(rules, limits.events, queue_max, id, runtime));
     let hooks = Hooks {
         context: context.clone(),
         authorizer,
@@ -216,7 +217,8 @@ fn listen_inside(limits: &BrokerLimits) -> rmqtt::net::Result<rmqtt::net::Listen
         .handshake_timeout(limits.handshake_timeout)
         .send_timeout(limits.send_timeout)
         .max_inflight(limits.in_flight)
-        .max_mqueue_len(limits.queued_messages)
+        // The link keeps to the limit itself; what others send to the client has as much room.
+        .max_mqueue_len(limits.queued_messages.saturating_mul(2))
         .max_clientid_len(256)
         .max_topic_levels(limits.topic_levels)
         .max_subscriptions(limits.subscriptions)

@@ -7,6 +7,7 @@ mod certificates;
 mod embedded;
 mod hostile;
 mod limits;
+mod link_suite;
 mod raw;
 mod scene;
 mod slow_acknowledgements;
