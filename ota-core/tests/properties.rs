@@ -235,3 +235,46 @@ fn fewer_choices_give_the_smallest_value() {
     assert_eq!((request.want, request.offset.0, request.block_bytes), (Want::Count(1), 0, 256));
     assert_eq!(DeviceIdBuf::arbitrary(&mut nothing).unwrap().as_str(), "a");
 }
+
+#[cfg(feature = "fleet")]
+mod fleet {
+    use ota_core::fleet::{AuditEntry, CounterKey, Key, Record, Unit};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_record_reads_back(record: Record) {
+            let bytes = record.to_bytes();
+            prop_assert_eq!(Record::from_bytes(record.table(), &bytes), Ok(record));
+        }
+
+        #[test]
+        fn every_key_reads_back_and_keys_sort_as_their_bytes(one: Key, other: Key) {
+            prop_assert_eq!(Key::from_bytes(one.table(), &one.to_bytes()), Some(one.clone()));
+            if one.table() == other.table() {
+                prop_assert_eq!(one == other, one.to_bytes() == other.to_bytes());
+            }
+        }
+
+        #[test]
+        fn every_counter_reads_back(key: CounterKey) {
+            prop_assert_eq!(CounterKey::from_bytes(&key.to_bytes()), Some(key));
+        }
+
+        #[test]
+        fn every_entry_of_the_audit_chain_is_intact_until_it_is_changed(entry: AuditEntry, other: AuditEntry) {
+            prop_assert!(entry.is_intact());
+            if entry.draft != other.draft {
+                let forged = AuditEntry { draft: other.draft, ..entry };
+                prop_assert!(!forged.is_intact());
+            }
+        }
+
+        #[test]
+        fn every_unit_expects_what_it_writes(unit: Unit) {
+            for write in &unit.writes {
+                prop_assert!(unit.expects.iter().any(|(key, _)| *key == write.key));
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "fleet")]
 mod blob_store;
+mod boot_control;
 mod device_storage;
 #[cfg(feature = "fleet")]
 mod fleet_store;
@@ -20,6 +21,7 @@ pub mod topics;
 
 #[cfg(feature = "fleet")]
 pub use blob_store::{blob_store, blob_store_reopened};
+pub use boot_control::{MemoryBoot, boot_control};
 pub use device_storage::device_storage;
 #[cfg(feature = "fleet")]
 pub use fleet_store::{fleet_store, fleet_store_reopened};

@@ -2,6 +2,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
+#[cfg(feature = "fleet")]
+use super::for_every_fleet_type;
 use super::{Choices, Generate, for_every_type};
 
 /// Makes a value from as many bytes as it needs; when they are used up, the rest of it is in its smallest form.
@@ -21,3 +23,5 @@ macro_rules! arbitrary {
 }
 
 for_every_type!(arbitrary);
+#[cfg(feature = "fleet")]
+for_every_fleet_type!(arbitrary);

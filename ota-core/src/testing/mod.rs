@@ -23,6 +23,10 @@
 #[cfg(feature = "arbitrary")]
 mod arbitrary;
 mod choices;
+mod containers;
+mod device;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod messages;
 mod metadata;
 mod original;
@@ -32,6 +36,7 @@ mod proptest;
 mod words;
 
 pub use choices::{Choices, Generate};
+pub use device::OwnedArea;
 pub use messages::{OwnedDown, OwnedInventoryItem, OwnedUp};
 pub use metadata::{OwnedAssignment, OwnedFile, OwnedRelease, OwnedRequirement, OwnedRoot};
 pub use original::{OwnedSftDown, OwnedSftUp};
@@ -66,9 +71,50 @@ macro_rules! for_every_type {
             crate::wire::Evidence, crate::wire::Notify, crate::wire::ReleaseSizes, crate::wire::RootHint,
             crate::wire::ReportAck, crate::wire::Busy, crate::wire::Refuse, crate::testing::OwnedUp,
             crate::testing::OwnedDown, crate::testing::OwnedInventoryItem,
+            // The device's storage.
+            crate::device::Slot, crate::device::Log, crate::device::StorageFault, crate::device::StorageFaultKind,
+            crate::device::Granularity, crate::testing::OwnedArea,
             // Original messages.
             crate::sft::Phase, crate::sft::StatusCode, crate::testing::OwnedSftUp, crate::testing::OwnedSftDown,
         }
     };
 }
 use for_every_type;
+
+/// The same for the fleet's types.
+#[cfg(feature = "fleet")]
+macro_rules! for_every_fleet_type {
+    ($implement:ident) => {
+        $implement! {
+            // Records.
+            crate::fleet::Record, crate::fleet::Table, crate::fleet::Key, crate::fleet::records::Product,
+            crate::fleet::records::RootRecord, crate::fleet::records::Device, crate::fleet::records::DeviceStatus,
+            crate::fleet::records::Installed, crate::fleet::records::ClaimedFile,
+            crate::fleet::records::Credential, crate::fleet::records::ReleaseRecord,
+            crate::fleet::records::ReleaseStatus, crate::fleet::records::FileRecord,
+            crate::fleet::records::BlockMapRecord, crate::fleet::records::Hosting,
+            crate::fleet::records::RequirementRecord, crate::fleet::records::BlobRecord,
+            crate::fleet::records::Campaign, crate::fleet::records::CampaignState, crate::fleet::records::Target,
+            crate::fleet::records::Approval, crate::fleet::records::Progress, crate::fleet::records::PausedFrom,
+            crate::fleet::records::Sample, crate::fleet::records::Plan, crate::fleet::records::Trial,
+            crate::fleet::records::Promotion, crate::fleet::records::Stage, crate::fleet::records::Pace,
+            crate::fleet::records::Gate, crate::fleet::records::Budget, crate::fleet::records::Cause,
+            crate::fleet::records::Schedule, crate::fleet::records::DailyWindow,
+            crate::fleet::records::DateRange, crate::fleet::records::Date, crate::fleet::records::Limits,
+            crate::fleet::records::AttemptRules, crate::fleet::records::OnFailure,
+            crate::fleet::records::Attempt, crate::fleet::records::AttemptPhase, crate::fleet::records::Moment,
+            crate::fleet::records::Interned, crate::fleet::records::Group, crate::fleet::records::GrantKey,
+            crate::fleet::records::PrincipalRecord, crate::fleet::records::RoleGrant,
+            crate::fleet::records::PersonRole, crate::fleet::records::Token, crate::fleet::records::Setting,
+            // What a store is given and gives back.
+            crate::fleet::Unit, crate::fleet::Write, crate::fleet::Version, crate::fleet::Stored,
+            crate::fleet::CounterKey, crate::fleet::CounterPrefix, crate::fleet::CounterChange,
+            crate::fleet::Index, crate::fleet::IndexEntry, crate::fleet::AuditDraft, crate::fleet::AuditEntry,
+            crate::fleet::AuditHash, crate::fleet::LeaseRequest,
+            // What a link carries.
+            crate::fleet::Dialect, crate::fleet::LinkEvent, crate::fleet::Outbound,
+        }
+    };
+}
+#[cfg(feature = "fleet")]
+use for_every_fleet_type;

@@ -4,6 +4,8 @@ use proptest::arbitrary::Arbitrary;
 use proptest::collection::vec;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
+#[cfg(feature = "fleet")]
+use super::for_every_fleet_type;
 use super::{Choices, Generate, for_every_type};
 
 /// Longest row of choices. Values that need more end in their smallest form.
@@ -28,3 +30,5 @@ macro_rules! any {
 }
 
 for_every_type!(any);
+#[cfg(feature = "fleet")]
+for_every_fleet_type!(any);
