@@ -38,8 +38,6 @@ mod door;
 mod hooks;
 mod link;
 mod shared;
-#[cfg(test)]
-mod tests;
 mod tls;
 
 use core::net::{Ipv4Addr, SocketAddr};
@@ -277,3 +275,6 @@ impl Drop for EmbeddedBroker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
