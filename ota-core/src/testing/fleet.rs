@@ -215,7 +215,7 @@ impl Generate for LinkEvent {
 
 impl Generate for Key {
     fn generate(c: &mut Choices<'_>) -> Self {
-        key_of(c.one_of(&Table::ALL), c)
+        key_of(c.one_of(Table::ALL), c)
     }
 }
 
@@ -240,7 +240,7 @@ fn key_of(table: Table, c: &mut Choices<'_>) -> Key {
 
 impl Generate for Record {
     fn generate(c: &mut Choices<'_>) -> Self {
-        record_of(c.one_of(&Table::ALL), c)
+        record_of(c.one_of(Table::ALL), c)
     }
 }
 
@@ -266,7 +266,7 @@ fn record_of(table: Table, c: &mut Choices<'_>) -> Record {
 impl Generate for Write {
     /// What is there before and after belongs to the table of the key, and at least one of them is something.
     fn generate(c: &mut Choices<'_>) -> Self {
-        let table = c.one_of(&Table::ALL);
+        let table = c.one_of(Table::ALL);
         let before = c.maybe(|c| record_of(table, c));
         let after = if before.is_some() && c.flip() { None } else { Some(record_of(table, c)) };
         Self { key: key_of(table, c), before, after }
