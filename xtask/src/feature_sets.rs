@@ -12,8 +12,9 @@ use crate::test::{Context, Verdict};
 
 /// Where every set is built, not only the features one by one: backends meet here in any combination.
 const POWERSET: [&str; 2] = ["ota-storage", "ota-transport"];
-/// Up to so many features all sets are built; above, each alone, each pair, and all.
-const POWERSET_FEATURES_MAX: usize = 6;
+/// Up to so many features all sets are built; above, each alone and all. Backends do not know each other, so what breaks
+/// shows alone or with all, and each further set of a broker's or a database's features is a build of its own.
+const POWERSET_FEATURES_MAX: usize = 4;
 /// The words are many: each alone, none, what a device has, and all.
 const ONE_BY_ONE: [&str; 3] = ["ota-core", "ota-device", "ota-server"];
 
@@ -74,12 +75,7 @@ fn sets(features: &BTreeMap<String, Set>, powerset: bool) -> BTreeSet<Set> {
                 chosen.push((0..names.len()).filter(has).map(|index| names[index].clone()).collect());
             }
         }
-        true => {
-            for one in &names {
-                chosen.extend(names.iter().map(|other| Set::from([one.to_string(), other.to_string()])));
-            }
-        }
-        false => chosen.extend(names.iter().map(|name| Set::from([name.to_string()]))),
+        _ => chosen.extend(names.iter().map(|name| Set::from([name.to_string()]))),
     }
     let mut by_meaning: BTreeMap<Set, Set> = BTreeMap::new();
     for set in chosen {
@@ -128,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn a_large_package_is_built_with_pairs_and_with_all() {
-        let features = made_up(r#""a": [], "b": [], "c": [], "d": [], "e": [], "f": [], "g": []"#);
-        assert_eq!(sets(&features, true).len(), 1 + 7 + 21 + 1);
+    fn a_large_package_is_built_with_each_alone_and_with_all() {
+        let features = made_up(r#""a": [], "b": [], "c": [], "d": [], "e": []"#);
+        assert_eq!(sets(&features, true).len(), 1 + 5 + 1);
     }
 
     #[test]
