@@ -16,9 +16,9 @@ pub const PIECE_BYTES_MAX: usize = 4096;
 /// Small steps that are taken in one poll before others have their turn.
 pub const TURN_STEPS_MAX: u32 = 64;
 /// Longest record that the engine writes, in bytes.
-pub const RECORD_BYTES_MAX: usize = 384;
+pub const RECORD_BYTES_MAX: usize = 272;
 /// Events that wait to be told. Further ones replace the newest.
-pub const EVENTS_MAX: usize = 6;
+pub const EVENTS_MAX: usize = 4;
 
 /// How often a file is fetched anew when its bytes do not match, before the attempt fails.
 pub const FILE_TRIES_MAX: u8 = 3;

@@ -9,14 +9,18 @@ use crate::limits::CELLS_MAX;
 pub(crate) struct Cells {
     bytes: usize,
     count: usize,
-    held: [Option<u64>; CELLS_MAX],
+    /// [`FREE`] where there is none.
+    held: [u64; CELLS_MAX],
 }
+
+/// No cell has this index: a file of that many bytes does not exist.
+const FREE: u64 = u64::MAX;
 
 impl Cells {
     /// As many cells of this length as the buffer has room for.
     pub(crate) fn new(bytes: usize, buffer: usize) -> Self {
         let count = buffer.checked_div(bytes).unwrap_or(0).min(CELLS_MAX);
-        Self { bytes, count, held: [None; CELLS_MAX] }
+        Self { bytes, count, held: [FREE; CELLS_MAX] }
     }
 
     pub(crate) const fn count(&self) -> usize {
@@ -25,7 +29,7 @@ impl Cells {
 
     /// The slot that holds a cell.
     pub(crate) fn slot_of(&self, cell: u64) -> Option<usize> {
-        self.held.iter().take(self.count).position(|held| *held == Some(cell))
+        self.held.iter().take(self.count).position(|held| *held == cell)
     }
 
     /// The slot that holds a cell, or a free one that holds it from now on.
@@ -33,21 +37,21 @@ impl Cells {
         if let Some(slot) = self.slot_of(cell) {
             return Some(slot);
         }
-        let slot = self.held.iter().take(self.count).position(Option::is_none)?;
+        let slot = self.held.iter().take(self.count).position(|held| *held == FREE)?;
         if let Some(held) = self.held.get_mut(slot) {
-            *held = Some(cell);
+            *held = cell;
         }
         Some(slot)
     }
 
     /// The cells that are held.
     pub(crate) fn held(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.held.iter().enumerate().filter_map(|(slot, cell)| Some((slot, (*cell)?)))
+        self.held.iter().copied().enumerate().filter(|(_, cell)| *cell != FREE)
     }
 
     pub(crate) fn release(&mut self, slot: usize) {
         if let Some(held) = self.held.get_mut(slot) {
-            *held = None;
+            *held = FREE;
         }
     }
 
