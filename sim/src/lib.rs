@@ -12,5 +12,6 @@ pub mod storage;
 pub mod storage_sweep;
 pub mod store_crash;
 pub mod store_load;
+pub mod update_sweep;
 pub mod workshop;
 pub mod world;

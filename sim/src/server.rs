@@ -39,6 +39,8 @@ pub struct SimServer {
     pub heard: Vec<Heard>,
     /// Check-ins answered.
     pub check_ins: u32,
+    /// Check-ins of a device that had everything.
+    pub up_to_date: u32,
     /// Requests for blocks that came.
     pub requests: u32,
     /// Bytes of files and maps that were sent.
@@ -71,6 +73,7 @@ impl SimServer {
             release: None,
             heard: Vec::new(),
             check_ins: 0,
+            up_to_date: 0,
             requests: 0,
             served_bytes: 0,
             busy: 0,
@@ -136,6 +139,7 @@ impl SimServer {
         let assignment = self.assignment(check_in.nonce, action, now);
         let id = offer_id::<SoftSha256>(&assignment);
         self.root_offer = Some(id);
+        self.up_to_date += u32::from(wanted.is_none());
         match wanted {
             Some(release) => {
                 self.open = Some((id, release.id()));

@@ -40,6 +40,10 @@ pub trait Powered: DeviceStorage {
     fn is_cut(&self) -> bool;
     /// The device starts again.
     fn power_on(&mut self);
+    /// How many changes of the medium there were, to put them in order with those of the bootloader.
+    fn changes(&mut self) -> u64 {
+        0
+    }
 }
 
 impl Powered for MemoryStorage {
@@ -121,6 +125,8 @@ pub struct World<S, A = SimServer> {
     pub progress: Option<Progress>,
     /// How large its buffers are.
     pub buffers: BufferSizes,
+    /// The bootloader after each of its changes, with the changes of the storage before it; kept where it was begun.
+    pub boot_trace: Vec<(u64, SimBoot)>,
     dice: Dice,
 }
 
@@ -148,6 +154,12 @@ impl<S: Powered> World<S> {
         let root = server.roots[0].body.clone();
         Self::joined(storage, server, &root, seed, installed)
     }
+
+    /// A device on this storage, just started by this bootloader, on a perfect link.
+    #[must_use]
+    pub fn on(storage: S, boot: SimBoot, seed: u64) -> Self {
+        Self::started(storage, boot, SimServer::new(DEVICE, seed), seed)
+    }
 }
 
 impl<S: Powered, A: Answers> World<S, A> {
@@ -158,6 +170,10 @@ impl<S: Powered, A: Answers> World<S, A> {
         let mut boot = SimBoot::new();
         storage.power_on();
         boot.restart(&mut storage);
+        Self::started(storage, boot, server, seed)
+    }
+
+    fn started(storage: S, boot: SimBoot, server: A, seed: u64) -> Self {
         Self {
             storage,
             boot,
@@ -176,6 +192,7 @@ impl<S: Powered, A: Answers> World<S, A> {
             statistics: Statistics::default(),
             progress: None,
             buffers: BufferSizes { metadata: 6 * 1024, blocks: 16 * 1024 },
+            boot_trace: Vec::new(),
             dice: Dice::new(seed ^ 3),
         }
     }
@@ -199,6 +216,9 @@ impl<S: Powered, A: Answers> World<S, A> {
     pub fn restart(&mut self) {
         self.storage.power_on();
         self.boot.restart(&mut self.storage);
+        if !self.boot_trace.is_empty() {
+            self.boot_trace.push((self.storage.changes(), self.boot.clone()));
+        }
     }
 
     /// Lives, restarting whenever the engine asks for it, until the time is over or something has happened.
@@ -298,6 +318,9 @@ impl<S: Powered, A: Answers> World<S, A> {
                 }
                 Output::Boot(op) => {
                     let answer = op.perform(&mut self.boot);
+                    if !self.boot_trace.is_empty() {
+                        self.boot_trace.push((self.storage.changes(), self.boot.clone()));
+                    }
                     updater.handle_input(Input::BootDone(answer), self.now).unwrap();
                 }
                 Output::Nonce => {
@@ -374,7 +397,8 @@ impl<S: Powered, A: Answers> World<S, A> {
         is_installed
     }
 
-    fn finds_installed(&mut self, files: &[SourceFile]) -> bool {
+    /// The same, on the storage itself.
+    pub fn finds_installed(&mut self, files: &[SourceFile]) -> bool {
         let mut metadata = vec![0; self.buffers.metadata];
         let mut blocks = vec![0; self.buffers.blocks];
         let mut outgoing = vec![0; 4096];
