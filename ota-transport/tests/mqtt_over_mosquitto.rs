@@ -60,7 +60,7 @@ impl Device {
 }
 
 fn link(broker: &Mosquitto, version: MqttVersion, change: impl FnOnce(&mut MqttConfig)) -> Arc<MqttLink> {
-    let mut config = MqttConfig::new("127.0.0.1", broker.port(), format!("server-{version:?}"));
+    let mut config = MqttConfig::new("127.0.0.1", broker.port(), format!("ota/server-{version:?}"));
     config.version = version;
     change(&mut config);
     Arc::new(MqttLink::start(config).unwrap())
@@ -269,7 +269,7 @@ fn a_setting_that_cannot_work_is_named() {
     type Change = fn(&mut MqttConfig);
     let changes: [(&str, Change); 8] = [
         ("host", |config| config.host.clear()),
-        ("client_id", |config| config.client_id = "a/b".into()),
+        ("client_id", |config| config.client_id = "a\0b".into()),
         ("keep_alive", |config| config.keep_alive = Duration::from_millis(10)),
         ("native_prefix", |config| config.native_prefix = Some("a/#".into())),
         ("serves_sft", |config| (config.native_prefix, config.serves_sft) = (None, false)),

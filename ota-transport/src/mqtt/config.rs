@@ -25,7 +25,8 @@ pub struct MqttConfig {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// What this server calls itself; each server of a fleet needs a name of its own.
+    /// What this server calls itself, such as `ota/server-1`: each server of a fleet needs a name of its own, and with a
+    /// `/` in it, it can be no device's.
     pub client_id: String,
     /// The version of the protocol.
     pub version: MqttVersion,
@@ -80,8 +81,9 @@ impl MqttConfig {
         if self.host.is_empty() {
             return wrong("host", "a name or an address");
         }
-        if names_nothing(&self.client_id) {
-            return wrong("client_id", "a name without `/`, `+`, `#` and NUL, different for each server");
+        // A `/` is welcome here: no device can be called so, and brokers tell servers from devices by their names.
+        if self.client_id.is_empty() || self.client_id.contains('\0') {
+            return wrong("client_id", "a name such as `ota/server-1`, different for each server");
         }
         if self.keep_alive < Duration::from_secs(1) || self.keep_alive > Duration::from_secs(65_535) {
             return wrong("keep_alive", "1 to 65535 seconds");
