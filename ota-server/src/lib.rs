@@ -12,6 +12,10 @@ pub mod conversation;
 pub mod delivery;
 mod digest;
 pub mod engine;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod rules;
 mod server;
 

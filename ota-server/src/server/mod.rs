@@ -11,6 +11,7 @@ mod commands;
 mod conversation;
 mod deliver;
 mod host;
+mod lists;
 mod queries;
 mod sft;
 mod signing;
@@ -29,6 +30,7 @@ use quick_cache::sync::Cache;
 
 pub use self::commands::{AuditCheck, CommandError, NewDevice, NewProduct, Upload};
 pub use self::host::{Clock, Entropy, SystemClock};
+pub use self::lists::{DevicePage, PAGE_MAX};
 pub use self::queries::{
     DeviceReport, DryRun, FailureGroup, FleetLine, HistoryLine, InstalledFile, PhaseCount, ProgressReport,
     Recount,

@@ -1,0 +1,248 @@
+//! Devices: registration, what they run, why they have not got an update.
+
+use ota_core::fleet::records::{Credential, Device, Moment};
+use ota_core::text::{DeviceIdBuf, TextError};
+use ota_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Time, cause_word, word};
+use crate::rules::planner::WhyNot;
+use crate::rules::ramp::Turn;
+use crate::server::{DeviceReport, FleetLine, NewDevice};
+
+/// Devices to register: all of them or none, at most a thousand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DevicesInput {
+    /// The devices.
+    pub devices: Vec<DeviceInput>,
+}
+
+/// A device to register.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceInput {
+    /// Its id.
+    pub id: String,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// How it proves who it is; left away, the broker's own means decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<CredentialInput>,
+}
+
+/// How a device proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialInput {
+    /// A client certificate with this name in it.
+    Certificate(String),
+}
+
+impl TryFrom<DeviceInput> for NewDevice {
+    type Error = TextError;
+    fn try_from(input: DeviceInput) -> Result<Self, TextError> {
+        let credential = input
+            .credential
+            .map(|CredentialInput::Certificate(name)| Credential::Certificate { name: name.into() });
+        let tags = input.tags.into_iter().map(Into::into).collect();
+        Ok(Self { tags, credential, ..Self::named(DeviceIdBuf::new(input.id)?) })
+    }
+}
+
+/// Tags to give a device in place of those it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TagsInput {
+    /// The tags.
+    pub tags: Vec<String>,
+}
+
+/// A page of devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DevicesView {
+    /// The devices.
+    pub items: Vec<DeviceLine>,
+    /// What to give as `after` for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A device in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceLine {
+    /// Its id.
+    pub id: String,
+    /// Whether it takes part.
+    pub status: String,
+    /// When it was last heard; `None` if never.
+    pub heard: Option<Time>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The campaign that it is at work for.
+    pub campaign: Option<u64>,
+}
+
+fn heard(at: Timestamp) -> Option<Time> {
+    (at.0 != 0).then_some(Time(at))
+}
+
+impl From<(DeviceIdBuf, Device)> for DeviceLine {
+    fn from((id, device): (DeviceIdBuf, Device)) -> Self {
+        Self {
+            id: id.into(),
+            status: word(&device.status),
+            heard: heard(device.heard),
+            tags: device.tags.into_iter().map(Into::into).collect(),
+            campaign: device.attempt.map(|id| id.0),
+        }
+    }
+}
+
+/// Everything about one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Its id.
+    pub id: String,
+    /// Its product.
+    pub product: String,
+    /// Whether it takes part.
+    pub status: String,
+    /// When it was last heard; `None` if never.
+    pub heard: Option<Time>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What it runs.
+    pub installed: Vec<InstalledView>,
+    /// Its attempts, oldest campaign first.
+    pub attempts: Vec<AttemptView>,
+    /// For each campaign under way, why it has not got the release, or that it has.
+    pub why_not: Vec<WhyNotView>,
+}
+
+/// One file of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledView {
+    /// The file.
+    pub file: String,
+    /// Its revision.
+    pub revision: String,
+    /// Whether it was ever released.
+    pub released: bool,
+}
+
+/// One attempt of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// For which campaign.
+    pub campaign: u64,
+    /// Where it stands.
+    pub phase: String,
+    /// Why.
+    pub cause: String,
+    /// What the device said.
+    pub detail: String,
+    /// Whether the device's own key vouches for it.
+    pub attested: bool,
+    /// What happened when.
+    pub moments: Vec<MomentView>,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MomentView {
+    /// When.
+    pub at: Time,
+    /// The phase that was reached.
+    pub phase: String,
+    /// Why.
+    pub cause: String,
+}
+
+impl From<Moment> for MomentView {
+    fn from(moment: Moment) -> Self {
+        Self { at: Time(moment.at), phase: word(&moment.phase), cause: cause_word(moment.cause) }
+    }
+}
+
+/// Why a device has not got a campaign's release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyNotView {
+    /// The campaign.
+    pub campaign: u64,
+    /// The reason as a word for programs.
+    pub reason: String,
+    /// The reason for people.
+    pub text: String,
+}
+
+impl WhyNotView {
+    /// Why, with times that people can read.
+    #[must_use]
+    pub fn new(campaign: u64, why: &WhyNot) -> Self {
+        let text = match why {
+            WhyNot::BeginsAt(at) => format!("the campaign begins at {}", Time(*at)),
+            WhyNot::NotItsTurn(Turn::About(at)) => format!("its turn comes at about {}", Time(*at)),
+            WhyNot::NotItsTurn(Turn::InStage(stage)) => format!("its turn comes in stage {stage}"),
+            WhyNot::NotItsTurn(Turn::WithSuccess) => "its turn comes as more devices succeed".to_owned(),
+            WhyNot::OutsideWindow(until) => format!("outside the window until {}", Time(*until)),
+            WhyNot::RetryAt(at) => format!("it tries again at {}", Time(*at)),
+            WhyNot::AwaitingBoot(Some(until)) => format!("its boot is awaited until {}", Time(*until)),
+            WhyNot::AwaitingBoot(None) => "its boot is awaited".to_owned(),
+            WhyNot::AttemptEnded { phase, cause } => {
+                format!("its attempt ended as {} with cause {}", word(phase), cause_word(*cause))
+            }
+            WhyNot::Offline(Timestamp(0)) => "it has never been heard; its turn has come".to_owned(),
+            WhyNot::Offline(at) => format!("it was last heard at {}; its turn has come", Time(*at)),
+            other => other.to_string(),
+        };
+        Self { campaign, reason: word(why), text }
+    }
+}
+
+impl DeviceView {
+    /// A device's report.
+    #[must_use]
+    pub fn new(id: &DeviceIdBuf, report: DeviceReport) -> Self {
+        let installed = report.installed.into_iter().map(|file| InstalledView {
+            file: file.file.into(),
+            revision: file.revision.into(),
+            released: file.is_released,
+        });
+        let attempts = report.history.into_iter().map(|line| AttemptView {
+            campaign: line.campaign.0,
+            phase: word(&line.phase),
+            cause: cause_word(line.cause),
+            detail: line.detail.into(),
+            attested: line.attested,
+            moments: line.moments.into_iter().map(MomentView::from).collect(),
+        });
+        Self {
+            id: id.as_str().to_owned(),
+            product: report.product.into(),
+            status: word(&report.status),
+            heard: heard(report.heard),
+            tags: report.tags.into_iter().map(Into::into).collect(),
+            installed: installed.collect(),
+            attempts: attempts.collect(),
+            why_not: report.reasons.iter().map(|(id, why)| WhyNotView::new(id.0, why)).collect(),
+        }
+    }
+}
+
+/// How many devices have which revision of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetLineView {
+    /// The file.
+    pub file: String,
+    /// The revision; `None` for all that were never released.
+    pub revision: Option<String>,
+    /// How many devices.
+    pub devices: u64,
+}
+
+impl From<FleetLine> for FleetLineView {
+    fn from(line: FleetLine) -> Self {
+        Self { file: line.file.into(), revision: line.revision.map(Into::into), devices: line.devices }
+    }
+}

@@ -1,0 +1,353 @@
+//! Products, people, tokens, the audit chain and the installation.
+
+use ota_core::fleet::AuditEntry;
+use ota_core::fleet::records::{PersonRole, PrincipalRecord, Product, RoleGrant};
+use ota_core::text::{ProductIdBuf, TextError};
+use serde::{Deserialize, Serialize};
+
+use super::{Span, Time};
+use crate::server::{AuditCheck, NewProduct};
+
+/// A product to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductInput {
+    /// Its id.
+    pub id: String,
+    /// What people call it; its id if left away.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// How many people must approve a campaign at least, not counting its author.
+    #[serde(default = "one")]
+    pub approvals_min: u8,
+    /// How many failed attempts in a row put a device into quarantine; 0 for never.
+    #[serde(default = "three")]
+    pub quarantine_after: u8,
+    /// Whether only evidence that a device's own key authenticated counts.
+    #[serde(default)]
+    pub attested_only: bool,
+    /// The protocols that its devices may speak: `native`, `sft`; none given for all.
+    #[serde(default)]
+    pub protocols: Vec<String>,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+const fn three() -> u8 {
+    3
+}
+
+/// Why a product cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProductInputError {
+    /// The id is not one.
+    #[error("id: {0}")]
+    Id(#[from] TextError),
+    /// A protocol is not known.
+    #[error("protocols: {0:?} is none of native, sft")]
+    Protocol(String),
+}
+
+impl TryFrom<ProductInput> for NewProduct {
+    type Error = ProductInputError;
+    fn try_from(input: ProductInput) -> Result<Self, ProductInputError> {
+        let id = ProductIdBuf::new(input.id)?;
+        let mut dialects = 0;
+        for protocol in input.protocols {
+            dialects |= match protocol.as_str() {
+                "native" => 1 << 1,
+                "sft" => 1 << 2,
+                _ => return Err(ProductInputError::Protocol(protocol)),
+            };
+        }
+        let title = input.title.unwrap_or_else(|| id.as_str().to_owned());
+        Ok(Self {
+            id,
+            title: title.into(),
+            approvals_min: input.approvals_min,
+            quarantine_after: input.quarantine_after,
+            attested_only: input.attested_only,
+            dialects,
+        })
+    }
+}
+
+/// A product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductView {
+    /// Its id.
+    pub id: String,
+    /// What people call it.
+    pub title: String,
+    /// When it was made.
+    pub created: Time,
+    /// How many devices were ever registered.
+    pub devices: u64,
+    /// The version of its newest root; 0 while it has none.
+    pub root_version: u32,
+    /// The version that its next release gets.
+    pub next_version: u64,
+    /// How many people must approve a campaign at least.
+    pub approvals_min: u8,
+    /// How many failed attempts in a row put a device into quarantine; 0 for never.
+    pub quarantine_after: u8,
+    /// Whether only authenticated evidence counts.
+    pub attested_only: bool,
+    /// The protocols that its devices may speak.
+    pub protocols: Vec<String>,
+}
+
+impl From<(ProductIdBuf, Product)> for ProductView {
+    fn from((id, product): (ProductIdBuf, Product)) -> Self {
+        let is_allowed = |number: u8| product.dialects == 0 || product.dialects & 1 << number != 0;
+        let protocols = [(1, "native"), (2, "sft")];
+        Self {
+            id: id.into(),
+            title: product.title.into(),
+            created: Time(product.created),
+            devices: product.next_ordinal,
+            root_version: product.root.0,
+            next_version: product.next_version.0,
+            approvals_min: product.approvals_min,
+            quarantine_after: product.quarantine_after,
+            attested_only: product.attested_only,
+            protocols: protocols
+                .iter()
+                .filter(|(n, _)| is_allowed(*n))
+                .map(|(_, name)| (*name).into())
+                .collect(),
+        }
+    }
+}
+
+/// A root to bring: body and envelope in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootInput {
+    /// The body.
+    pub body: String,
+    /// The signatures; may be left away for the first root.
+    #[serde(default)]
+    pub envelope: String,
+}
+
+/// A role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleBody {
+    /// Looks.
+    Viewer,
+    /// Uploads drafts.
+    Developer,
+    /// Runs campaigns and devices.
+    Operator,
+    /// Approves campaigns and promotes them.
+    Approver,
+    /// Brings signatures and roots.
+    KeyHolder,
+    /// Looks after products, people and the installation.
+    Administrator,
+}
+
+impl RoleBody {
+    /// All roles.
+    pub const ALL: [Self; 6] =
+        [Self::Viewer, Self::Developer, Self::Operator, Self::Approver, Self::KeyHolder, Self::Administrator];
+
+    /// The role as the rules know it.
+    #[must_use]
+    pub const fn role(self) -> PersonRole {
+        match self {
+            Self::Viewer => PersonRole::Viewer,
+            Self::Developer => PersonRole::Developer,
+            Self::Operator => PersonRole::Operator,
+            Self::Approver => PersonRole::Approver,
+            Self::KeyHolder => PersonRole::KeyHolder,
+            Self::Administrator => PersonRole::Administrator,
+        }
+    }
+}
+
+/// A person or program to make or change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonInput {
+    /// What people call it; its name if left away.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// What it may do.
+    pub roles: Vec<RoleBody>,
+    /// The products that all of these roles hold for; none given for the whole installation.
+    #[serde(default)]
+    pub products: Option<Vec<String>>,
+    /// Whether it may do nothing at all for the time being.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+impl PersonInput {
+    /// The record, without a password.
+    ///
+    /// # Errors
+    /// [`TextError`] if a product's id is not one.
+    pub fn record(self, name: &str) -> Result<PrincipalRecord, TextError> {
+        let products = match self.products {
+            Some(ids) => Some(ids.into_iter().map(ProductIdBuf::new).collect::<Result<Vec<_>, _>>()?),
+            None => None,
+        };
+        let grant = |role: RoleBody| RoleGrant { role: role.role(), products: products.clone() };
+        Ok(PrincipalRecord {
+            title: self.title.unwrap_or_else(|| name.to_owned()).into(),
+            roles: self.roles.into_iter().map(grant).collect(),
+            disabled: self.disabled,
+            password: None,
+        })
+    }
+}
+
+/// A person or program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonView {
+    /// Its name, as the audit log has it.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// What it may do: a role, and behind an `@` the products if it is limited to some.
+    pub roles: Vec<String>,
+    /// Whether it may do nothing at all for the time being.
+    pub disabled: bool,
+}
+
+impl From<(Box<str>, PrincipalRecord)> for PersonView {
+    fn from((name, record): (Box<str>, PrincipalRecord)) -> Self {
+        let role = |grant: RoleGrant| match grant.products {
+            None => super::word(&grant.role),
+            Some(products) => {
+                let products: Vec<&str> = products.iter().map(ProductIdBuf::as_str).collect();
+                format!("{}@{}", super::word(&grant.role), products.join(","))
+            }
+        };
+        Self {
+            name: name.into(),
+            title: record.title.into(),
+            roles: record.roles.into_iter().map(role).collect(),
+            disabled: record.disabled,
+        }
+    }
+}
+
+/// A token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenInput {
+    /// How long it is good for; 90 days if left away.
+    #[serde(default)]
+    pub expires_in: Option<Span>,
+}
+
+/// A token, told once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its public half: what `DELETE /api/v1/tokens/{name}` takes.
+    pub name: String,
+    /// The whole token. It is not kept and cannot be told again.
+    pub token: String,
+    /// When it stops being good.
+    pub expires: Time,
+}
+
+impl core::fmt::Debug for TokenView {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TokenView").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// The caller's name.
+    pub name: String,
+}
+
+/// What callers need to know of the installation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstallationView {
+    /// The version of the program.
+    pub version: String,
+    /// The public key that signs assignments, as `ed25519:` and hexadecimal digits: a product's root must list it.
+    pub assignment_key: Option<String>,
+    /// Where devices connect.
+    pub devices: Vec<String>,
+}
+
+/// Entries of the audit chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// The entries.
+    pub items: Vec<AuditEntryView>,
+    /// The number to go on from; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// An entry of the audit chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntryView {
+    /// Its number.
+    pub sequence: u64,
+    /// When.
+    pub at: Time,
+    /// Who.
+    pub principal: String,
+    /// What, as a dotted word.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// In which product, or empty.
+    pub product: String,
+    /// The particulars, as a JSON object in a text: exactly what the hash covers.
+    pub detail: String,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl From<AuditEntry> for AuditEntryView {
+    fn from(entry: AuditEntry) -> Self {
+        let draft = entry.draft;
+        Self {
+            sequence: entry.sequence,
+            at: Time(draft.at),
+            principal: draft.principal,
+            action: draft.action,
+            subject: draft.subject,
+            product: draft.product,
+            detail: draft.detail,
+            hash: ota_core::number::Sha256Digest(entry.hash.0).to_string(),
+        }
+    }
+}
+
+/// Whether the audit chain is intact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedView {
+    /// Whether it is.
+    pub intact: bool,
+    /// How many entries it has; of a broken one, the number of the first that is wrong.
+    pub entries: u64,
+    /// The hash of the last entry: keep it elsewhere, and a cut-off end shows.
+    pub head: Option<String>,
+}
+
+impl From<AuditCheck> for VerifiedView {
+    fn from(check: AuditCheck) -> Self {
+        match check {
+            AuditCheck::Intact { entries, head } => {
+                let head = ota_core::number::Sha256Digest(head.0).to_string();
+                Self { intact: true, entries, head: Some(head) }
+            }
+            AuditCheck::Broken { sequence } => Self { intact: false, entries: sequence, head: None },
+        }
+    }
+}

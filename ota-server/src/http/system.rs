@@ -1,0 +1,135 @@
+//! Health, who calls, the installation, the audit chain, and the two commands that concern everything.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use ota_core::fleet::AuditHash;
+use ota_core::number::Sha256Digest;
+use ota_core::text::ProductIdBuf;
+use ota_core::time::Millis;
+use serde::Deserialize;
+
+use super::auth::Caller;
+use super::body::{AuditView, InstallationView, Items, ReasonInput, StopView, VerifiedView, WhoAmI};
+use super::input::{Ask, Json, PathId as _, Reply};
+use super::{Api, Problem, chain};
+use crate::server::PAGE_MAX;
+
+/// Files that nothing refers to are left alone for this long: somebody may be about to make a draft of them.
+const SWEEP_AGE: Millis = Millis(24 * 3_600_000);
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 1000;
+
+pub(super) async fn live() -> &'static str {
+    "live\n"
+}
+
+pub(super) async fn ready(State(api): State<Api>) -> Response {
+    let why = match api.server.probe().await {
+        Ok(()) => (api.options.ready)().err(),
+        Err(error) => Some(chain(&error)),
+    };
+    match why {
+        None => "ready\n".into_response(),
+        Some(why) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not-ready",
+            "The server is not ready",
+            why,
+            "wait; if it lasts, look at the server's log",
+        )
+        .into_response(),
+    }
+}
+
+pub(super) async fn who_am_i(Caller(by): Caller) -> Reply<WhoAmI> {
+    Reply(WhoAmI { name: by.name().to_owned() })
+}
+
+pub(super) async fn installation(State(api): State<Api>, _: Caller) -> Reply<InstallationView> {
+    Reply(api.options.installation.clone())
+}
+
+/// A reason that people can read and the audit log can hold.
+pub(super) fn reason(input: &ReasonInput) -> Result<&str, Problem> {
+    let text = input.reason.trim();
+    if text.is_empty() || text.len() > REASON_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(Problem::invalid("reason: expected 1 to 1000 bytes of text in one line"));
+    }
+    Ok(text)
+}
+
+pub(super) async fn stop_everything(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Json(input): Json<ReasonInput>,
+) -> Result<Reply<StopView>, Problem> {
+    let product = input.product.as_deref().map(ProductIdBuf::read).transpose();
+    let product = product.map_err(|why| Problem::invalid(format!("product: {why}")))?;
+    let stopped = api.server.stop_everything(&by, product.as_ref(), reason(&input)?).await?;
+    Ok(Reply(StopView { stopped: u64::try_from(stopped).unwrap_or(u64::MAX) }))
+}
+
+pub(super) async fn sweep_files(
+    State(api): State<Api>,
+    Caller(by): Caller,
+) -> Result<Reply<StopView>, Problem> {
+    Ok(Reply(StopView { stopped: api.server.remove_unreferenced(&by, SWEEP_AGE).await? }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditQuery {
+    #[serde(default = "first")]
+    from: u64,
+    #[serde(default = "page")]
+    limit: usize,
+}
+
+const fn first() -> u64 {
+    1
+}
+
+const fn page() -> usize {
+    100
+}
+
+pub(super) async fn audit(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Ask(query): Ask<AuditQuery>,
+) -> Result<Reply<AuditView>, Problem> {
+    let limit = query.limit.clamp(1, PAGE_MAX);
+    let entries = api.server.audit_entries(&by, query.from, limit).await?;
+    let next = if entries.len() < limit { None } else { entries.last().map(|last| last.sequence + 1) };
+    Ok(Reply(AuditView { items: entries.into_iter().map(Into::into).collect(), next }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KnownHead {
+    entries: Option<u64>,
+    head: Option<String>,
+}
+
+pub(super) async fn verify_audit(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Ask(known): Ask<KnownHead>,
+) -> Result<Reply<VerifiedView>, Problem> {
+    let known = match (known.entries, known.head) {
+        (Some(entries), Some(head)) => {
+            let head = Sha256Digest::from_hex(&head)
+                .ok_or_else(|| Problem::invalid("head: expected 64 lower-case hexadecimal digits"))?;
+            Some((entries, AuditHash(head.0)))
+        }
+        (None, None) => None,
+        _ => return Err(Problem::invalid("entries and head belong together: give both or none")),
+    };
+    Ok(Reply(api.server.verify_audit(&by, known).await?.into()))
+}
+
+/// One answer shape for all lists that come whole.
+pub(super) fn items<T>(items: impl IntoIterator<Item = impl Into<T>>) -> Reply<Items<T>> {
+    Reply(Items { items: items.into_iter().map(Into::into).collect() })
+}

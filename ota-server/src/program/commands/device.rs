@@ -1,0 +1,246 @@
+//! `ota device`: registration, lists, one device and why it has no update.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use ureq::http::Method;
+
+use super::Context;
+use crate::http::body::{DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput};
+use crate::program::client::{Login, segment};
+use crate::program::output::{Format, table, when};
+use crate::program::{Failure, Installation};
+
+/// Most devices in one request.
+const AT_ONCE: usize = 1000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceCommand {
+    /// Register devices
+    Add {
+        /// Their product
+        #[arg(long)]
+        product: String,
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// A tag for all of them, such as site=berlin; several may be given
+        #[arg(long)]
+        tag: Vec<String>,
+    },
+    /// Register the devices of a file: on each line an id and, behind commas, its tags
+    Import {
+        /// Their product
+        #[arg(long)]
+        product: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// List devices
+    List {
+        /// Their product
+        #[arg(long)]
+        product: String,
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
+        /// How many at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show everything about a device
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Say why a device has not got an update
+    WhyNot {
+        /// Its id
+        id: String,
+    },
+    /// Give a device other tags
+    Tag {
+        /// Its id
+        id: String,
+        /// The tags it is to have; none takes all away
+        tags: Vec<String>,
+    },
+    /// Take a device's credentials away and close its connection
+    Revoke {
+        /// Its id
+        id: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a device take part again that was quarantined or revoked
+    Release {
+        /// Its id
+        id: String,
+    },
+    /// Make a certificate for a device from the development authority of a data folder on this machine
+    Certificate {
+        /// Its id
+        id: String,
+        /// The server's data folder
+        #[arg(long, default_value = "ota-data")]
+        data: PathBuf,
+        /// Folder to write ID.pem and ID.key to
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
+}
+
+impl DeviceCommand {
+    pub(super) fn run(self, login: &dyn Fn() -> Login, format: Format) -> Result<(), Failure> {
+        let context = || Ok::<_, Failure>(Context { client: login().client()?, format });
+        match self {
+            Self::Add { product, ids, tag } => {
+                let device = |id| DeviceInput { id, tags: tag.clone(), credential: None };
+                register(&context()?, &product, ids.into_iter().map(device).collect())
+            }
+            Self::Import { product, file } => {
+                let text = std::fs::read_to_string(&file).map_err(|why| {
+                    Failure::caused(format_args!("cannot read {}", file.display()), &why, "")
+                })?;
+                let lines =
+                    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+                register(&context()?, &product, lines.map(device_of).collect())
+            }
+            Self::List { product, tag, limit } => list(&context()?, &product, tag.as_deref(), limit),
+            Self::Show { id } => {
+                let context = context()?;
+                context.format.show(&show(&context, &id)?, describe)
+            }
+            Self::WhyNot { id } => {
+                let context = context()?;
+                context.format.show(&show(&context, &id)?.why_not, |reasons| {
+                    let row =
+                        |why: &crate::http::body::WhyNotView| [why.campaign.to_string(), why.text.clone()];
+                    match reasons.is_empty() {
+                        true => {
+                            format!("no campaign of its product is under way, so nothing is meant for {id}")
+                        }
+                        false => table(["CAMPAIGN", "REASON"], reasons.iter().map(row)),
+                    }
+                })
+            }
+            Self::Tag { id, tags } => {
+                tell(&context()?, Method::PUT, &id, "tags", &TagsInput { tags }, "is tagged")
+            }
+            Self::Revoke { id, reason } => {
+                let input = ReasonInput { reason, product: None };
+                tell(&context()?, Method::POST, &id, "revoke", &input, "is revoked")
+            }
+            Self::Release { id } => tell(&context()?, Method::POST, &id, "release", &(), "takes part again"),
+            Self::Certificate { id, data, out } => certificate(&id, &data, &out, format),
+        }
+    }
+}
+
+fn device_of(line: &str) -> DeviceInput {
+    let mut parts = line.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned);
+    DeviceInput { id: parts.next().unwrap_or_default(), tags: parts.collect(), credential: None }
+}
+
+fn register(context: &Context, product: &str, devices: Vec<DeviceInput>) -> Result<(), Failure> {
+    let path = format!("/api/v1/products/{}/devices", segment(product));
+    let count = devices.len();
+    for (index, part) in devices.chunks(AT_ONCE).enumerate() {
+        let input = DevicesInput { devices: part.to_vec() };
+        context.client.tell(Method::POST, &path, &input).map_err(|failure| match index {
+            0 => failure,
+            _ => {
+                Failure::new(format!("{failure}\n  the first {} devices are registered", index * AT_ONCE), "")
+            }
+        })?;
+    }
+    context.format.done(&format!("{count} devices of {product} are registered"));
+    Ok(())
+}
+
+fn list(context: &Context, product: &str, tag: Option<&str>, limit: usize) -> Result<(), Failure> {
+    let mut path = format!("/api/v1/products/{}/devices?limit={limit}", segment(product));
+    if let Some(tag) = tag {
+        path.push_str(&format!("&tag={}", segment(tag)));
+    }
+    let page: DevicesView = context.client.get(&path)?;
+    context.format.show(&page, |page| {
+        let row = |device: &crate::http::body::DeviceLine| {
+            let campaign = device.campaign.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            [device.id.clone(), device.status.clone(), when(device.heard), campaign, device.tags.join(" ")]
+        };
+        let mut text = table(["DEVICE", "STATUS", "HEARD", "CAMPAIGN", "TAGS"], page.items.iter().map(row));
+        if page.next.is_some() {
+            text.push_str("\n\nthere are more: raise --limit");
+        }
+        text
+    })
+}
+
+fn show(context: &Context, id: &str) -> Result<DeviceView, Failure> {
+    context.client.get(&format!("/api/v1/devices/{}", segment(id)))
+}
+
+fn describe(device: &DeviceView) -> String {
+    let mut text = format!(
+        "device   {}\nproduct  {}\nstatus   {}\nheard    {}\ntags     {}\n\n",
+        device.id,
+        device.product,
+        device.status,
+        when(device.heard),
+        device.tags.join(" ")
+    );
+    let file = |file: &crate::http::body::InstalledView| {
+        let note = if file.released { "" } else { "never released" };
+        [file.file.clone(), file.revision.clone(), note.to_owned()]
+    };
+    text.push_str(&table(["FILE", "REVISION", ""], device.installed.iter().map(file)));
+    text.push_str("\n\n");
+    let attempt = |line: &crate::http::body::AttemptView| {
+        let last = line.moments.last().map(|moment| moment.at);
+        [line.campaign.to_string(), line.phase.clone(), line.cause.clone(), when(last), line.detail.clone()]
+    };
+    text.push_str(&table(
+        ["CAMPAIGN", "PHASE", "CAUSE", "AT", "DETAIL"],
+        device.attempts.iter().map(attempt),
+    ));
+    for why in &device.why_not {
+        text.push_str(&format!("\ncampaign {}: {}", why.campaign, why.text));
+    }
+    text
+}
+
+fn tell(
+    context: &Context,
+    method: Method,
+    id: &str,
+    verb: &str,
+    input: &impl serde::Serialize,
+    done: &str,
+) -> Result<(), Failure> {
+    context.client.tell(method, &format!("/api/v1/devices/{}/{verb}", segment(id)), input)?;
+    context.format.done(&format!("{id} {done}"));
+    Ok(())
+}
+
+fn certificate(
+    id: &str,
+    data: &std::path::Path,
+    out: &std::path::Path,
+    format: Format,
+) -> Result<(), Failure> {
+    let id = ota_core::text::DeviceIdBuf::new(id)
+        .map_err(|why| Failure::caused(format_args!("{id:?} is no id of a device"), &why, ""))?;
+    if !data.join("tls/ca.key").exists() {
+        let way_out = "give the server's data folder with --data; `ota serve` prints where it is";
+        return Err(Failure::new(format!("{} has no development authority", data.display()), way_out));
+    }
+    let made = Installation::open(data)?.device_certificate(id.as_str())?;
+    let (certificate, key) = (out.join(format!("{id}.pem")), out.join(format!("{id}.key")));
+    crate::program::keys::write_secret(&key, made.key.as_bytes())?;
+    std::fs::write(&certificate, made.certificate)
+        .map_err(|why| Failure::caused(format_args!("cannot write {}", certificate.display()), &why, ""))?;
+    format.done(&format!("{} and {} are written", certificate.display(), key.display()));
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! The command line. Each command is a few requests to a server; none of them opens the store.
+
+mod campaign;
+mod device;
+mod init;
+mod key;
+mod package;
+mod people;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::Failure;
+use super::client::{Client, Login};
+use super::output::Format;
+use crate::http::body::WhoAmI;
+
+/// Updates for fleets of devices: the server, and the command line that speaks to it.
+#[derive(Debug, Parser)]
+#[command(name = "ota", version, propagate_version = true)]
+pub(super) struct CommandLine {
+    #[command(flatten)]
+    server: ServerArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which server, and who asks.
+#[derive(Debug, Args)]
+struct ServerArguments {
+    /// Address of the server, such as http://127.0.0.1:8480
+    #[arg(long, global = true, env = "OTA_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// Token to sign in with
+    #[arg(long, global = true, env = "OTA_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+    /// PEM file with the authorities of the server's certificate
+    #[arg(long, global = true, env = "OTA_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Answer in JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Keep the address and the token of a server for later commands
+    Login,
+    /// Make a product with its keys and its first root
+    Init(init::Init),
+    /// Make and look at keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Register devices, look at them, find out why one has no update
+    #[command(subcommand)]
+    Device(device::DeviceCommand),
+    /// Build, upload and sign packages
+    #[command(subcommand)]
+    Package(package::PackageCommand),
+    /// Bring a release to a fleet
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// Keep people and programs, and what they may do
+    #[command(subcommand)]
+    Person(people::PersonCommand),
+    /// Read and verify the audit chain
+    #[command(subcommand)]
+    Audit(people::AuditCommand),
+    /// Stop all campaigns, of one product or of the whole installation
+    StopEverything(people::StopEverything),
+}
+
+/// What every command that speaks to a server needs.
+struct Context {
+    client: Client,
+    format: Format,
+}
+
+/// Runs a command line.
+pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
+    let format = if line.server.json { Format::Json } else { Format::Text };
+    let login = || Login::new(line.server.server.clone(), line.server.token.clone(), line.server.ca.clone());
+    let context = || Ok::<_, Failure>(Context { client: login().client()?, format });
+    match line.command {
+        Command::Serve(serve) => serve.run(),
+        Command::Login => {
+            let login = login();
+            let me: WhoAmI = login.client()?.get("/api/v1/whoami")?;
+            let path = login.keep()?;
+            format.show(&me, |me| format!("signed in as {}; kept in {}", me.name, path.display()))
+        }
+        Command::Init(init) => init.run(&context()?),
+        Command::Key(command) => command.run(format),
+        Command::Device(command) => command.run(&login, format),
+        Command::Package(command) => command.run(&login, format),
+        Command::Campaign(command) => command.run(&context()?),
+        Command::Person(command) => command.run(&context()?),
+        Command::Audit(command) => command.run(&context()?),
+        Command::StopEverything(command) => command.run(&context()?),
+    }
+}

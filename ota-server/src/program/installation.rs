@@ -1,0 +1,196 @@
+//! The data folder: the store, the files, and the keys that the first start makes.
+//!
+//! ```text
+//! ota.redb             the store
+//! files/               uploaded files by their content
+//! assignment-key.pem   signs the server's word to devices, and nothing else
+//! tls/ca.pem, ca.key   a certificate authority for development
+//! tls/server.pem, .key the certificate of a broker on this machine, from that authority
+//! ```
+//!
+//! Keys are readable by their owner only. A key that is there is never made anew, so devices keep trusting it.
+
+use std::path::{Path, PathBuf};
+
+use ota_core::crypto::sign::Signer;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
+};
+
+use super::Failure;
+use super::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer, write_secret};
+
+/// A data folder that is ready to be used.
+#[derive(Debug, Clone)]
+pub struct Installation {
+    folder: PathBuf,
+    is_new: bool,
+}
+
+/// A certificate for a device, with its private key, both in PEM.
+#[derive(Clone)]
+pub struct DeviceCertificate {
+    /// The certificate.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl core::fmt::Debug for DeviceCertificate {
+    /// Leaves the key out.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("DeviceCertificate").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+impl Installation {
+    /// Opens a data folder; makes it and its keys if they are not there.
+    ///
+    /// # Errors
+    /// [`Failure`] if the folder cannot be made or written.
+    pub fn open(folder: &Path) -> Result<Self, Failure> {
+        let tls = folder.join("tls");
+        std::fs::create_dir_all(&tls).map_err(|why| {
+            let way_out = "give another folder with --data, or make it writable for this user";
+            Failure::caused(format_args!("cannot make the data folder {}", folder.display()), &why, way_out)
+        })?;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let installation = Self { is_new: !folder.join("ota.redb").exists(), folder };
+        if !installation.assignment_key().exists() {
+            generate_key(KeyAlgorithm::Ed25519, &installation.assignment_key())?;
+        }
+        installation.make_certificates()?;
+        Ok(installation)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there was no store yet when it was opened.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("ota.redb")
+    }
+
+    /// The folder of uploaded files.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+
+    fn assignment_key(&self) -> PathBuf {
+        self.folder.join("assignment-key.pem")
+    }
+
+    /// The development authority's certificate: what devices and people check the broker's by.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("tls/ca.pem")
+    }
+
+    /// The key that signs assignments, and its public half.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be read.
+    pub fn assignment_signer(&self) -> Result<(Box<dyn Signer + Send + Sync>, PublicKey), Failure> {
+        let signer = read_signer(&self.assignment_key())?;
+        let public = PublicKey::of(&*signer);
+        Ok((signer, public))
+    }
+
+    /// Makes a client certificate that names a device, from the development authority.
+    ///
+    /// # Errors
+    /// [`Failure`] if the authority's key cannot be read.
+    pub fn device_certificate(&self, device: &str) -> Result<DeviceCertificate, Failure> {
+        let mut params = CertificateParams::new(Vec::new()).map_err(|why| failed(&why))?;
+        params.distinguished_name = named(device);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(params)
+    }
+
+    fn make_certificates(&self) -> Result<(), Failure> {
+        let (ca, server) = (self.folder.join("tls/ca.key"), self.folder.join("tls/server.key"));
+        if !ca.exists() {
+            let key = KeyPair::generate().map_err(|why| failed(&why))?;
+            let certificate = authority().self_signed(&key).map_err(|why| failed(&why))?;
+            // The certificate first: whoever finds the key finds the certificate that belongs to it.
+            write_public(&self.authority(), &certificate.pem())?;
+            write_secret(&ca, key.serialize_pem().as_bytes())?;
+        }
+        if !server.exists() {
+            let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+            let mut params = CertificateParams::new(names).map_err(|why| failed(&why))?;
+            params.distinguished_name = named("localhost");
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            let made = self.issue(params)?;
+            write_public(&self.folder.join("tls/server.pem"), &made.certificate)?;
+            write_secret(&server, made.key.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn issue(&self, mut params: CertificateParams) -> Result<DeviceCertificate, Failure> {
+        let path = self.folder.join("tls/ca.key");
+        let pem = std::fs::read_to_string(&path)
+            .map_err(|why| Failure::caused(format_args!("cannot read {}", path.display()), &why, ""))?;
+        let issuer = Issuer::new(authority(), KeyPair::from_pem(&pem).map_err(|why| failed(&why))?);
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        let key = KeyPair::generate().map_err(|why| failed(&why))?;
+        let certificate = params.signed_by(&key, &issuer).map_err(|why| failed(&why))?;
+        Ok(DeviceCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+fn failed(why: &rcgen::Error) -> Failure {
+    let way_out = "move the folder tls/ away to have the development certificates made anew";
+    Failure::caused("the development certificates cannot be made", why, way_out)
+}
+
+/// The authority, apart from its key: always the same, so that its certificate need not be read to issue others.
+fn authority() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = named("ota development authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
+}
+
+fn write_public(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .map_err(|why| Failure::caused(format_args!("cannot write {}", path.display()), &why, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_start_keeps_all_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Installation::open(folder.path()).unwrap();
+        let names = ["assignment-key.pem", "tls/ca.pem", "tls/ca.key", "tls/server.pem", "tls/server.key"];
+        let read = || names.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+        let before = read();
+        let second = Installation::open(folder.path()).unwrap();
+        assert_eq!(read(), before);
+        assert_eq!(first.assignment_signer().unwrap().1, second.assignment_signer().unwrap().1);
+    }
+}

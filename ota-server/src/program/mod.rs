@@ -1,0 +1,42 @@
+//! The program `ota`: `ota serve` is the whole server, everything else speaks HTTP to a running one.
+//!
+//! Exit codes: 0 done; 1 refused or failed; 2 wrong use; 3 the server cannot be reached; 4 a watched campaign ended
+//! without being completed.
+
+mod carrier;
+mod client;
+mod commands;
+mod failure;
+mod host;
+mod installation;
+mod keys;
+mod log;
+mod output;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use self::carrier::Devices;
+pub use self::client::Client;
+pub use self::failure::Failure;
+pub use self::host::SystemEntropy;
+pub use self::installation::{DeviceCertificate, Installation};
+pub use self::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer};
+pub use self::serve::{FirstToken, Running};
+pub use self::settings::{BrokerSettings, Layers, SETTINGS, Setting, SettingError, Settings, Source};
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let line = commands::CommandLine::parse();
+    match commands::run(line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}

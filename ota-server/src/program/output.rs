@@ -1,0 +1,76 @@
+//! Answers: tables for people, JSON for scripts.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+use super::Failure;
+
+/// For whom answers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// People.
+    Text,
+    /// Scripts.
+    Json,
+}
+
+impl Format {
+    /// Shows a value as JSON, or in the words that `text` makes of it.
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Text => println!("{}", text(value).trim_end()),
+            Self::Json => {
+                let json = serde_json::to_string_pretty(value);
+                println!("{}", json.map_err(|why| Failure::caused("cannot write JSON", &why, ""))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says to people that something is done; scripts have the exit code.
+    pub(super) fn done(self, text: &str) {
+        if self == Self::Text {
+            println!("{text}");
+        }
+    }
+}
+
+/// A table without lines, with these headings.
+pub(super) fn table<const N: usize>(
+    headings: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    let mut is_empty = true;
+    for row in rows {
+        is_empty = false;
+        table.add_row(row.map(|cell| plain(&cell)));
+    }
+    if is_empty { "nothing yet".to_owned() } else { table.to_string() }
+}
+
+/// Text that came from elsewhere, without what could steer a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A time as people read it, or a dash.
+pub(super) fn when(time: Option<crate::http::body::Time>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_devices_cannot_steer_the_terminal() {
+        assert!(!table(["a"], [["\u{1b}[2Jx".to_owned()]]).contains('\u{1b}'));
+    }
+}

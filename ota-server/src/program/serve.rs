@@ -1,0 +1,279 @@
+//! `ota serve`: the whole server in one process, from a data folder and some settings.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ota_core::crypto::SignatureAlgorithm;
+use ota_core::crypto::sign::{SignError, Signer};
+use ota_core::fleet::records::{PersonRole, PrincipalRecord, RoleGrant};
+use ota_core::time::Millis;
+use ota_storage::object::ObjectBlobStore;
+use ota_storage::redb::{RedbOptions, RedbStore};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::carrier::Devices;
+use super::host::SystemEntropy;
+use super::installation::Installation;
+use super::settings::Settings;
+use super::{Failure, log};
+use crate::http::body::InstallationView;
+use crate::http::{self, chain};
+use crate::rules::permission::Principal;
+use crate::server::{Config, KeySigner, Server};
+
+/// Who the first start makes.
+const FIRST: &str = "administrator";
+/// How long the first token is good for: long enough to make another.
+const FIRST_TOKEN_LIFE: Millis = Millis(7 * 24 * 3_600_000);
+/// How long requests that are under way may take when the server ends.
+const GOODBYE: Duration = Duration::from_secs(10);
+
+/// A server that runs. Dropping it ends it without a goodbye.
+pub struct Running {
+    address: SocketAddr,
+    folder: PathBuf,
+    token: Option<String>,
+    devices: Devices,
+    server: Server,
+    stop: Option<oneshot::Sender<()>>,
+    http: JoinHandle<std::io::Result<()>>,
+    conversation: JoinHandle<()>,
+}
+
+/// Whether an administrator's token is made although it is not the first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstToken {
+    /// Only if nobody was ever made.
+    IfNobodyIsThere,
+    /// In any case: somebody has lost it.
+    Anew,
+}
+
+/// A key on the heap that signs.
+struct Boxed(Box<dyn Signer + Send + Sync>);
+
+impl Signer for Boxed {
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.0.algorithm()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.0.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<[u8; ota_core::crypto::SIGNATURE_BYTES], SignError> {
+        self.0.sign(message)
+    }
+}
+
+impl Running {
+    /// Starts a server: opens the store, connects to the broker, listens.
+    ///
+    /// # Errors
+    /// [`Failure`] says what is in the way; nothing is left running.
+    pub async fn start(settings: &Settings, first: FirstToken) -> Result<Self, Failure> {
+        let installation = Installation::open(&settings.data)?;
+        let listener = TcpListener::bind(settings.http_listen).await.map_err(|why| {
+            let way_out = "end what listens there, or give another address with --http-listen";
+            Failure::caused(format_args!("cannot listen on {}", settings.http_listen), &why, way_out)
+        })?;
+        let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
+        let (store, blobs) = open(&installation).await?;
+        let devices = Devices::start(settings.broker.as_ref())?;
+        let (signer, public) = installation.assignment_signer()?;
+        let server = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy))
+            .signer(Arc::new(KeySigner::for_all(Boxed(signer))))
+            .config(Config {
+                next_check_in: settings.check_in,
+                assignment_life: settings.assignment_life,
+                cache_bytes_max: settings.cache_bytes,
+                ..Config::default()
+            })
+            .start()
+            .await
+            .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the data folder"))?;
+        let token = administrator_token(&server, first).await?;
+        let conversation = tokio::spawn({
+            let server = server.clone();
+            async move { server.run().await }
+        });
+        let options = http::Options {
+            file_bytes_max: settings.file_bytes_max,
+            installation: InstallationView {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                assignment_key: Some(public.to_string()),
+                devices: vec![devices.describe()],
+            },
+            ready: Arc::new({
+                let devices = devices.clone();
+                move || devices.ready()
+            }),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = axum::serve(listener, http::router(server.clone(), options));
+        let http = tokio::spawn(async move {
+            // A sender that is gone ends it as well.
+            serving.with_graceful_shutdown(async move { drop(stopped.await) }).await
+        });
+        let folder = installation.folder().to_owned();
+        Ok(Self { address, folder, token, devices, server, stop: Some(stop), http, conversation })
+    }
+
+    /// Where the HTTP API listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The token of the administrator, if one was made.
+    #[must_use]
+    pub fn administrator_token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// How devices reach it.
+    #[must_use]
+    pub const fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// The server inside.
+    #[must_use]
+    pub const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// What people want to know after the start.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = format!(
+            "ota {} serves\n  API      http://{}\n  devices  {}\n  data     {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.address,
+            self.devices.describe(),
+            self.folder.display(),
+        );
+        if let Some(token) = &self.token {
+            text.push_str(&format!(
+                "\nThe administrator's token, told once and good for 7 days:\n  {token}\n\nSign in with it:\n  \
+                 ota login --server http://{} --token {token}\n",
+                self.address
+            ));
+        }
+        text
+    }
+
+    /// Ends it: takes no more requests, finishes those under way, closes the link, and then the store.
+    ///
+    /// # Errors
+    /// [`Failure`] if something had failed before.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        drop(self.stop.take());
+        self.devices.close();
+        let http = tokio::time::timeout(GOODBYE, &mut self.http).await;
+        if http.is_err() {
+            self.http.abort();
+        }
+        if tokio::time::timeout(GOODBYE, &mut self.conversation).await.is_err() {
+            // Whatever it was doing happens whole or not at all.
+            self.conversation.abort();
+        }
+        match http {
+            Ok(Ok(Err(why))) => Err(Failure::caused("the HTTP listener failed", &why, "")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.http.abort();
+        self.conversation.abort();
+    }
+}
+
+async fn open(installation: &Installation) -> Result<(Arc<RedbStore>, Arc<ObjectBlobStore>), Failure> {
+    let (store, files) = (installation.store(), installation.files());
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = RedbStore::open(&store, RedbOptions::default());
+        let store = opened.map_err(|why| {
+            let way_out = "is another server running on it? Give another folder with --data, or end that one";
+            Failure::caused(format_args!("cannot open the store {}", store.display()), &why, way_out)
+        })?;
+        // Only whoever has the store may clear away what uploads have left.
+        let blobs = ObjectBlobStore::local(&files).map_err(|why| {
+            Failure::caused(
+                format_args!("cannot open the files {}", files.display()),
+                &why,
+                "check the folder",
+            )
+        })?;
+        Ok((Arc::new(store), Arc::new(blobs)))
+    });
+    opened.await.map_err(|why| Failure::caused("the store was not opened", &why, ""))?
+}
+
+/// Makes the first administrator and a token, if nobody was ever made or somebody asks for it at the machine itself.
+///
+/// This first person can do everything but approve: for that it takes a second one.
+async fn administrator_token(server: &Server, first: FirstToken) -> Result<Option<String>, Failure> {
+    let grant = |role| RoleGrant { role, products: None };
+    let machine = Principal::new("the machine", vec![grant(PersonRole::Administrator)]);
+    let failed = |why: crate::CommandError| {
+        Failure::new(format!("the administrator cannot be made: {}", chain(&why)), "look at the data folder")
+    };
+    let people = server.principals(&machine).await.map_err(failed)?;
+    if first == FirstToken::IfNobodyIsThere && !people.is_empty() {
+        return Ok(None);
+    }
+    let roles =
+        [PersonRole::Administrator, PersonRole::Developer, PersonRole::Operator, PersonRole::KeyHolder];
+    let record = PrincipalRecord {
+        title: "the first administrator".into(),
+        roles: roles.map(grant).to_vec(),
+        disabled: false,
+        password: None,
+    };
+    server.set_principal(&machine, FIRST, record).await.map_err(failed)?;
+    let expires = server.time().plus(FIRST_TOKEN_LIFE);
+    let (name, secret) = server.create_token(&machine, FIRST, Some(expires)).await.map_err(failed)?;
+    Ok(Some(http::token_text(&name, &secret)))
+}
+
+/// Runs until the process is told to end.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn run(settings: &Settings, first: FirstToken) -> Result<(), Failure> {
+    log::begin(settings.log);
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = threads.map_err(|why| Failure::caused("cannot start threads", &why, ""))?;
+    threads.block_on(async {
+        let running = Running::start(settings, first).await?;
+        println!("{}\nCtrl-C ends it.", running.describe());
+        told_to_end().await;
+        println!("ending");
+        running.stop().await
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn told_to_end() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -1,0 +1,508 @@
+//! Settings of the server: one table, read from defaults, a TOML file, the environment and flags, in rising precedence.
+//!
+//! Whatever is wrong is said in one message that names the setting, where its value comes from, the value, and what is
+//! allowed; nothing is started with a setting that was not understood.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ota_core::time::Millis;
+use ota_core::wire::topic::TopicPrefix;
+use ota_transport::mqtt::MqttVersion;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::http::body::Span;
+
+/// One setting: its key in the file; the flag is `--` and the environment variable `OTA_` before the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key: `http.listen` is `listen` in the section `[http]`, `--http-listen` and `OTA_HTTP_LISTEN`.
+    pub key: &'static str,
+    /// Its value if nobody says anything.
+    pub default: &'static str,
+    /// What it can be.
+    pub allowed: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn setting(
+    key: &'static str,
+    default: &'static str,
+    allowed: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { key, default, allowed, help }
+}
+
+/// All settings.
+pub const SETTINGS: &[Setting] = &[
+    setting("data", "ota-data", "a folder", "where everything is kept"),
+    setting(
+        "http.listen",
+        "127.0.0.1:8480",
+        "an address and a port, such as 127.0.0.1:8480; port 0 takes a free one",
+        "where the HTTP API listens",
+    ),
+    setting(
+        "http.beyond_loopback",
+        "refuse",
+        "refuse, or allow if a proxy in front of it speaks TLS",
+        "whether the API, which is plain HTTP, may listen on other addresses than loopback",
+    ),
+    setting(
+        "http.file_mib_max",
+        "4096",
+        "a number from 1 to 1048576",
+        "the largest file that can be uploaded, in MiB",
+    ),
+    setting(
+        "mqtt.broker",
+        "none",
+        "none, or the host and port of a broker, such as broker.example:8883",
+        "the MQTT broker that devices connect to",
+    ),
+    setting("mqtt.version", "3.1.1", "3.1.1 or 5", "the version of MQTT spoken with the broker"),
+    setting(
+        "mqtt.client_id",
+        "ota-server",
+        "a name without `/`, `+` and `#`",
+        "what this server calls itself there",
+    ),
+    setting("mqtt.user", "", "a user name, or nothing", "the user name shown to the broker"),
+    setting("mqtt.password_file", "", "a file, or nothing", "the file with the password shown to the broker"),
+    setting(
+        "mqtt.ca",
+        "",
+        "a PEM file; nothing for a connection without TLS",
+        "the authorities that the broker's certificate may come from",
+    ),
+    setting("mqtt.certificate", "", "a PEM file, or nothing", "the certificate shown to the broker"),
+    setting("mqtt.key", "", "a PEM file, or nothing", "the private key of that certificate"),
+    setting(
+        "mqtt.prefix",
+        TopicPrefix::DEFAULT.as_str(),
+        "levels without wildcards",
+        "what native topics begin with",
+    ),
+    setting(
+        "mqtt.share_group",
+        "",
+        "a name; nothing for the only server",
+        "the group of servers that divide messages",
+    ),
+    setting(
+        "devices.check_in",
+        "6h",
+        "a span from 1s to 7d, such as 30m",
+        "when a device with nothing to do checks in again",
+    ),
+    setting(
+        "devices.assignment_life",
+        "1h",
+        "a span from 1m to 1d",
+        "how long the server's word to a device is good for",
+    ),
+    setting(
+        "cache_mib",
+        "256",
+        "a number from 1 to 1048576",
+        "memory for files on their way to devices, in MiB",
+    ),
+    setting("log", "info", "error, warn, info, debug or trace", "how much is logged, on standard error"),
+];
+
+impl Setting {
+    /// The setting with this key.
+    #[must_use]
+    pub fn by_key(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// Its flag, without the dashes.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    /// Its environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("OTA_{}", self.key.replace('.', "_").to_uppercase())
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// The file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(String),
+    /// A flag.
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("the default"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Environment(name) => write!(f, "the environment variable {name}"),
+            Self::Flag(name) => write!(f, "the flag --{name}"),
+        }
+    }
+}
+
+/// A setting is wrong. Nothing has been started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// The value is not allowed.
+    #[error("the setting `{key}` is {value:?}, from {from}; allowed is {allowed}")]
+    Value {
+        /// Which setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Where it comes from.
+        from: Source,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// There is no such setting.
+    #[error("there is no setting `{key}`, found in {from}; allowed are {allowed}")]
+    Unknown {
+        /// What was found.
+        key: String,
+        /// Where.
+        from: Source,
+        /// All keys.
+        allowed: String,
+    },
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {why}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Settings, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Where the HTTP API listens.
+    pub http_listen: SocketAddr,
+    /// The largest file, in bytes.
+    pub file_bytes_max: u64,
+    /// The broker, if there is one.
+    pub broker: Option<BrokerSettings>,
+    /// When a device with nothing to do checks in again.
+    pub check_in: Millis,
+    /// How long an assignment is good for.
+    pub assignment_life: Millis,
+    /// Memory for files on their way, in bytes.
+    pub cache_bytes: u64,
+    /// How much is logged.
+    pub log: LevelFilter,
+}
+
+/// How the broker is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerSettings {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The version of MQTT.
+    pub version: MqttVersion,
+    /// What this server calls itself.
+    pub client_id: String,
+    /// User name.
+    pub user: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// Authorities of the broker's certificate; `None` for a connection without TLS.
+    pub ca: Option<PathBuf>,
+    /// Certificate and key shown to the broker.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// What native topics begin with.
+    pub prefix: String,
+    /// The group of servers that divide messages.
+    pub share_group: Option<String>,
+}
+
+/// Texts of settings with their sources, each layer over the one before it.
+#[derive(Debug, Default)]
+pub struct Layers(BTreeMap<&'static str, (String, Source)>);
+
+impl Layers {
+    /// Adds the file: a table with sections, its keys joined by dots.
+    ///
+    /// # Errors
+    /// [`SettingError`] if it cannot be read or has a key that is no setting.
+    pub fn file(&mut self, path: &Path) -> Result<(), SettingError> {
+        let failed = |why: String| SettingError::File { path: path.display().to_string(), why };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failed(error.to_string()))?;
+        self.table("", &table, path)
+    }
+
+    fn table(&mut self, prefix: &str, table: &toml::Table, path: &Path) -> Result<(), SettingError> {
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            let text = match value {
+                toml::Value::Table(section) => {
+                    self.table(&key, section, path)?;
+                    continue;
+                }
+                toml::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            self.put(&key, text, Source::File(path.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Adds the variables of the environment that are settings; others are none of our business.
+    pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, value) in variables {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == name) {
+                self.0.insert(setting.key, (value, Source::Environment(name)));
+            }
+        }
+    }
+
+    /// Adds flags, by the keys of their settings.
+    pub fn flags(&mut self, flags: impl IntoIterator<Item = (&'static Setting, String)>) {
+        for (setting, value) in flags {
+            self.0.insert(setting.key, (value, Source::Flag(setting.flag())));
+        }
+    }
+
+    fn put(&mut self, key: &str, value: String, from: Source) -> Result<(), SettingError> {
+        match Setting::by_key(key) {
+            Some(setting) => {
+                self.0.insert(setting.key, (value, from));
+                Ok(())
+            }
+            None => {
+                let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+                Err(SettingError::Unknown { key: key.to_owned(), from, allowed: keys.join(", ") })
+            }
+        }
+    }
+
+    /// The text of a setting, and where it comes from.
+    fn text(&self, key: &'static str) -> (&str, Source) {
+        match self.0.get(key) {
+            Some((value, from)) => (value, from.clone()),
+            None => (Setting::by_key(key).map_or("", |setting| setting.default), Source::Default),
+        }
+    }
+
+    /// The data folder, which is needed to find the file.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.text("data").0.into()
+    }
+
+    fn read<T>(&self, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<T, SettingError> {
+        let (value, from) = self.text(key);
+        read(value).ok_or_else(|| SettingError::Value {
+            key,
+            value: value.to_owned(),
+            from,
+            allowed: Setting::by_key(key).map_or("", |setting| setting.allowed),
+        })
+    }
+
+    /// Understands all settings.
+    ///
+    /// # Errors
+    /// [`SettingError`], the first that is wrong.
+    pub fn settings(&self) -> Result<Settings, SettingError> {
+        let listen: SocketAddr = self.read("http.listen", |text| text.parse().ok())?;
+        let may_be_reached = self.read("http.beyond_loopback", |text| match text {
+            "allow" => Some(true),
+            "refuse" => Some(false),
+            _ => None,
+        })?;
+        if !listen.ip().is_loopback() && !may_be_reached {
+            let (value, from) = self.text("http.listen");
+            return Err(SettingError::Value {
+                key: "http.listen",
+                value: value.to_owned(),
+                from,
+                allowed: "a loopback address, because the API is plain HTTP; behind a proxy that speaks TLS, \
+                          set `http.beyond_loopback` to allow",
+            });
+        }
+        Ok(Settings {
+            data: self.read("data", |text| (!text.is_empty()).then(|| PathBuf::from(text)))?,
+            http_listen: listen,
+            file_bytes_max: self.read("http.file_mib_max", mib)?,
+            broker: self.broker()?,
+            check_in: self.read("devices.check_in", |text| span(text, 1000, 7 * 86_400_000))?,
+            assignment_life: self.read("devices.assignment_life", |text| span(text, 60_000, 86_400_000))?,
+            cache_bytes: self.read("cache_mib", mib)?,
+            log: self.read("log", |text| match text {
+                "error" | "warn" | "info" | "debug" | "trace" => LevelFilter::from_str(text).ok(),
+                _ => None,
+            })?,
+        })
+    }
+
+    fn broker(&self) -> Result<Option<BrokerSettings>, SettingError> {
+        let address = self.read("mqtt.broker", |text| {
+            if text == "none" {
+                return Some(None);
+            }
+            let (host, port) = text.rsplit_once(':')?;
+            let port = port.parse().ok().filter(|port| *port != 0)?;
+            (!host.is_empty()).then(|| Some((host.trim_matches(['[', ']']).to_owned(), port)))
+        })?;
+        let Some((host, port)) = address else { return Ok(None) };
+        let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
+        let file = |key| {
+            self.read(key, |text| match text {
+                "" => Some(None),
+                text => Path::new(text).is_file().then(|| Some(PathBuf::from(text))),
+            })
+        };
+        let identity = match (file("mqtt.certificate")?, file("mqtt.key")?) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (None, Some(_)) => return self.read("mqtt.certificate", |_| None),
+            (Some(_), None) => return self.read("mqtt.key", |_| None),
+        };
+        let is_name = |text: &str| !text.is_empty() && !text.contains(['/', '+', '#', '\0']);
+        Ok(Some(BrokerSettings {
+            host,
+            port,
+            version: self.read("mqtt.version", |text| match text {
+                "3.1.1" => Some(MqttVersion::V3_1_1),
+                "5" => Some(MqttVersion::V5),
+                _ => None,
+            })?,
+            client_id: self.read("mqtt.client_id", |text| is_name(text).then(|| text.to_owned()))?,
+            user: some("mqtt.user")?,
+            password_file: file("mqtt.password_file")?,
+            ca: file("mqtt.ca")?,
+            identity,
+            prefix: self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?,
+            share_group: self.read("mqtt.share_group", |text| match text {
+                "" => Some(None),
+                text => is_name(text).then(|| Some(text.to_owned())),
+            })?,
+        }))
+    }
+}
+
+fn mib(text: &str) -> Option<u64> {
+    let mib: u64 = text.parse().ok().filter(|mib| (1..=1_048_576).contains(mib))?;
+    mib.checked_mul(1 << 20)
+}
+
+fn span(text: &str, least: u64, most: u64) -> Option<Millis> {
+    let Span(millis) = text.parse().ok()?;
+    (least..=most).contains(&millis.0).then_some(millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &str, value: &str) -> Result<Settings, SettingError> {
+        let mut layers = Layers::default();
+        layers.flags([(Setting::by_key(key).unwrap(), value.to_owned())]);
+        layers.settings()
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        let settings = Layers::default().settings().unwrap();
+        assert_eq!(settings.http_listen.to_string(), "127.0.0.1:8480");
+        assert_eq!(settings.broker, None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
+        let wrong = [
+            ("data", ""),
+            ("http.listen", "8480"),
+            ("http.listen", "0.0.0.0:8480"),
+            ("http.beyond_loopback", "yes"),
+            ("http.file_mib_max", "0"),
+            ("mqtt.broker", "broker"),
+            ("mqtt.broker", "broker:0"),
+            ("devices.check_in", "8d"),
+            ("devices.assignment_life", "1s"),
+            ("cache_mib", "-1"),
+            ("log", "loud"),
+        ];
+        for (key, value) in wrong {
+            let message = with(key, value).unwrap_err().to_string();
+            let setting = Setting::by_key(key).unwrap();
+            assert!(
+                message.contains(&format!("`{key}` is {value:?}, from the flag --{}", setting.flag())),
+                "{message}"
+            );
+            assert!(message.contains("; allowed is "), "{message}");
+        }
+    }
+
+    #[test]
+    fn each_layer_covers_the_one_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ota.toml");
+        std::fs::write(
+            &file,
+            "cache_mib = 1\nlog = \"warn\"\n[http]\nfile_mib_max = 2\nlisten = \"127.0.0.1:1\"\n",
+        )
+        .unwrap();
+        let mut layers = Layers::default();
+        layers.file(&file).unwrap();
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        layers.environment([
+            of("OTA_HTTP_LISTEN", "127.0.0.1:2"),
+            of("OTA_LOG", "debug"),
+            of("OTA_SERVICE_HOST", "x"),
+        ]);
+        layers.flags([(Setting::by_key("log").unwrap(), "error".to_owned())]);
+        let settings = layers.settings().unwrap();
+        assert_eq!((settings.cache_bytes, settings.file_bytes_max), (1 << 20, 2 << 20));
+        assert_eq!(settings.http_listen.port(), 2);
+        assert_eq!(settings.log, LevelFilter::ERROR);
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_an_error_that_lists_the_known_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ota.toml");
+        std::fs::write(&file, "[http]\nlissten = \"127.0.0.1:1\"\n").unwrap();
+        let message = Layers::default().file(&file).unwrap_err().to_string();
+        assert!(message.contains("`http.lissten`") && message.contains("http.listen"), "{message}");
+    }
+
+    #[test]
+    fn a_broker_needs_both_halves_of_an_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key.pem");
+        std::fs::write(&file, "").unwrap();
+        let mut layers = Layers::default();
+        let flag = |key: &str, value: &str| (Setting::by_key(key).unwrap(), value.to_owned());
+        layers.flags([flag("mqtt.broker", "[::1]:8883"), flag("mqtt.key", file.to_str().unwrap())]);
+        let message = layers.settings().unwrap_err().to_string();
+        assert!(message.contains("`mqtt.certificate`"), "{message}");
+    }
+}

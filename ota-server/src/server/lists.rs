@@ -1,0 +1,161 @@
+//! Lists for people: what there is, page by page. Only what the caller may look at is in them.
+
+use ota_core::fleet::records::{Campaign, Device, PrincipalRecord, Product, ReleaseRecord};
+use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError, Table};
+use ota_core::number::{CampaignId, ReleaseId};
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::time::Timestamp;
+
+use super::Server;
+use super::commands::CommandError;
+use crate::engine::catalog::scan_all;
+use crate::rules::permission::{Action, Principal, Scope, permit};
+
+/// Most entries of one page.
+pub const PAGE_MAX: usize = 1000;
+
+/// A page of devices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DevicePage {
+    /// The devices.
+    pub devices: Vec<(DeviceIdBuf, Device)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+impl Server {
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] says why not.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.load_one(&Key::Setting("probe".into())).await.map(drop)
+    }
+
+    /// What time it is for the server.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// The products that somebody may look at.
+    ///
+    /// # Errors
+    /// [`CommandError::Store`].
+    pub async fn products(&self, by: &Principal) -> Result<Vec<(ProductIdBuf, Product)>, CommandError> {
+        let all = scan_all(&self.inner.store, &Query::table(Table::Product)).await?;
+        let seen = all.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Product(id), Record::Product(product)) => {
+                permit(by, Action::View, Scope::Product(&id)).ok().map(|_| (id, product))
+            }
+            _ => None,
+        });
+        Ok(seen.collect())
+    }
+
+    /// One product.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn product(&self, by: &Principal, id: &ProductIdBuf) -> Result<Product, CommandError> {
+        self.permit(by, Action::View, id)?;
+        Ok(self.product_record(id).await?.0)
+    }
+
+    /// The newest root of a product as devices are provisioned with it: its body.
+    ///
+    /// # Errors
+    /// [`CommandError`]; [`CommandError::Release`] if the product has no root.
+    pub async fn root_body(&self, by: &Principal, id: &ProductIdBuf) -> Result<Vec<u8>, CommandError> {
+        let product = self.product(by, id).await?;
+        Ok(self.root_record(id, product.root).await?.body)
+    }
+
+    /// Devices of a product in the order of their registration, or those with a tag in the order of their ids.
+    ///
+    /// # Errors
+    /// [`CommandError`]; [`CommandError::Store`] for a cursor of another list.
+    pub async fn devices(
+        &self,
+        by: &Principal,
+        product: &ProductIdBuf,
+        tag: Option<&str>,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<DevicePage, CommandError> {
+        self.permit(by, Action::View, product)?;
+        let place = match tag {
+            Some(tag) => IndexEntry::new(Index::DeviceTag).text(product.as_str()).text(tag),
+            None => IndexEntry::new(Index::DeviceOrdinal).text(product.as_str()),
+        };
+        let limit = limit.clamp(1, PAGE_MAX);
+        let page = self.inner.store.scan(&Query::under(place), after, limit).await?;
+        let devices = page.items.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Device(id), Record::Device(device)) => Some((id, device)),
+            _ => None,
+        });
+        Ok(DevicePage { devices: devices.collect(), next: page.next })
+    }
+
+    /// The releases of a product, by package and version.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn releases(
+        &self,
+        by: &Principal,
+        product: &ProductIdBuf,
+    ) -> Result<Vec<(ReleaseId, ReleaseRecord)>, CommandError> {
+        self.permit(by, Action::View, product)?;
+        let place = IndexEntry::new(Index::ReleaseVersion).text(product.as_str());
+        let all = scan_all(&self.inner.store, &Query::under(place)).await?;
+        let releases = all.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Release(id), Record::Release(release)) => Some((id, release)),
+            _ => None,
+        });
+        Ok(releases.collect())
+    }
+
+    /// One release.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn release(&self, by: &Principal, id: &ReleaseId) -> Result<ReleaseRecord, CommandError> {
+        let (release, _) = self.release_record(id).await?;
+        self.permit(by, Action::View, &release.product)?;
+        Ok(release)
+    }
+
+    /// The campaigns of a product: those under way, then those that were completed, then those that were stopped.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn campaigns(
+        &self,
+        by: &Principal,
+        product: &ProductIdBuf,
+    ) -> Result<Vec<(CampaignId, Campaign)>, CommandError> {
+        self.permit(by, Action::View, product)?;
+        let place = IndexEntry::new(Index::CampaignState).text(product.as_str());
+        let all = scan_all(&self.inner.store, &Query::under(place)).await?;
+        let campaigns = all.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Campaign(id), Record::Campaign(campaign)) => Some((id, *campaign)),
+            _ => None,
+        });
+        Ok(campaigns.collect())
+    }
+
+    /// People and programs that may do something.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn principals(&self, by: &Principal) -> Result<Vec<(Box<str>, PrincipalRecord)>, CommandError> {
+        permit(by, Action::KeepPeople, Scope::Installation)?;
+        let all = scan_all(&self.inner.store, &Query::table(Table::Principal)).await?;
+        let people = all.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Principal(name), Record::Principal(record)) => Some((name, record)),
+            _ => None,
+        });
+        Ok(people.collect())
+    }
+}

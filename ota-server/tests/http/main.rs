@@ -1,0 +1,6 @@
+//! The HTTP API over a real socket, with the real stores in a temporary folder.
+
+mod input;
+mod roles;
+mod story;
+mod support;

@@ -1,0 +1,174 @@
+//! The program `ota` as people and scripts use it: the real binary, a real server, a temporary folder.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use support::{Ota, Server};
+
+#[test]
+fn the_first_start_makes_an_administrator_and_the_second_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let token = server.token.clone().expect("the first start tells a token");
+    server.stop();
+    let server = Server::start(folder.path());
+    assert_eq!(server.token, None);
+    let me = server.ota(&token).json(&["login"]);
+    assert_eq!(me["name"], "administrator");
+    let kept = folder.path().join("config/ota/login.toml");
+    assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+    server.stop();
+    // Whoever can start the server can let himself in again.
+    let server = Server::start_with(folder.path(), &["--new-administrator-token"]);
+    let fresh = server.token.clone().expect("a new token was asked for");
+    assert_ne!(fresh, token);
+    server.ota(&fresh).json(&["login"]);
+    server.stop();
+}
+
+#[test]
+fn secrets_are_nowhere_but_in_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let token = server.token.clone().unwrap();
+    server.stop();
+    for secret in ["assignment-key.pem", "tls/ca.key", "tls/server.key"] {
+        let mode = std::fs::metadata(folder.path().join("data").join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    let store = std::fs::read(folder.path().join("data/ota.redb")).unwrap();
+    let secret = token.rsplit('_').next().unwrap();
+    let raw: Vec<u8> = secret
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect();
+    for needle in [secret.as_bytes(), raw.as_slice()] {
+        assert!(
+            !store.windows(needle.len()).any(|window| window == needle),
+            "the token's secret is in the store"
+        );
+    }
+}
+
+#[test]
+fn two_servers_cannot_share_a_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let second =
+        Ota::new(folder.path()).run(&["serve", "--data", server.data(), "--http-listen", "127.0.0.1:0"]);
+    assert_eq!(second.code, 1);
+    assert!(second.stderr.contains("is another server running on it?"), "{}", second.stderr);
+    server.stop();
+}
+
+#[test]
+fn wrong_use_has_its_own_exit_codes_and_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let ota = Ota::new(folder.path());
+    let wrong = ota.run(&["serve", "--http-listen", "80"]);
+    assert_eq!(wrong.code, 1);
+    assert!(
+        wrong.stderr.contains("`http.listen` is \"80\", from the flag --http-listen; allowed is"),
+        "{}",
+        wrong.stderr
+    );
+    assert_eq!(ota.run(&["no-such-command"]).code, 2);
+    let nobody = ota.run(&["--server", "http://127.0.0.1:9", "login"]);
+    assert_eq!(nobody.code, 3);
+    assert!(nobody.stderr.contains("ota serve"), "{}", nobody.stderr);
+}
+
+#[test]
+fn a_package_goes_from_files_to_a_running_campaign_from_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    let made = admin.json(&["init", "pump", "--keys", "keys", "--approvals", "1"]);
+    assert_eq!(made["root_version"], 1);
+    std::fs::write(folder.path().join("devices.csv"), "# the lab\npump-1,site=berlin\npump-2\n").unwrap();
+    admin.good(&["device", "import", "--product", "pump", "devices.csv"]);
+    admin.good(&["device", "add", "--product", "pump", "pump-3", "--tag", "lab"]);
+    let list = admin.json(&["device", "list", "--product", "pump"]);
+    assert_eq!(list["items"].as_array().unwrap().len(), 3);
+
+    std::fs::write(folder.path().join("app.bin"), vec![7; 5000]).unwrap();
+    let description = "package = \"main\"\nhardware = [\"rev-b\"]\n\n[[file]]\nname = \"app.bin\"\nrevision = \"1.0\"\n\
+                       target = \"app\"\npath = \"app.bin\"\n";
+    std::fs::write(folder.path().join("package.toml"), description).unwrap();
+    let built = admin.json(&["package", "build", "package.toml"]);
+    assert_eq!(built[0]["size"], 5000);
+    let release = admin.json(&["package", "upload", "--product", "pump", "package.toml"])["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    // Somebody who holds the key elsewhere: bytes out, signature in.
+    let public = admin.json(&["key", "show", "keys/release-key.pem"])["public"].as_str().unwrap().to_owned();
+    admin.good(&["package", "sign", &release, "--public", &public, "--export", "to-sign"]);
+    let signer = ota_server::program::read_signer(&folder.path().join("keys/release-key.pem")).unwrap();
+    let signature = signer.sign(&std::fs::read(folder.path().join("to-sign")).unwrap()).unwrap();
+    std::fs::write(folder.path().join("signature"), [0; 64]).unwrap();
+    assert_eq!(
+        admin.run(&["package", "sign", &release, "--public", &public, "--import", "signature"]).code,
+        1
+    );
+    std::fs::write(folder.path().join("signature"), signature).unwrap();
+    let signed = admin.json(&["package", "sign", &release, "--public", &public, "--import", "signature"]);
+    assert_eq!(signed["status"], "signed");
+
+    std::fs::write(
+        folder.path().join("plan.toml"),
+        "[[stages]]\nuntil = \"100%\"\npace = { linear = { over = \"2h\" } }\n",
+    )
+    .unwrap();
+    let create = [
+        "campaign",
+        "create",
+        "--product",
+        "pump",
+        "--release",
+        &release,
+        "--title",
+        "first",
+        "--plan",
+        "plan.toml",
+    ];
+    let campaign = admin.json(&create)["id"].to_string();
+    let early = admin.run(&["campaign", "start", &campaign]);
+    assert!(early.code == 1 && early.stderr.contains("0 of 1 approvals"), "{}", early.stderr);
+    let own = admin.run(&["campaign", "approve", &campaign]);
+    assert!(own.code == 1 && own.stderr.contains("has no role"), "{}", own.stderr);
+
+    admin.good(&["person", "set", "paula", "--role", "approver"]);
+    let token = admin.json(&["person", "token", "paula"])["token"].as_str().unwrap().to_owned();
+    let paula = server.ota(&token);
+    paula.good(&["campaign", "approve", &campaign]);
+    admin.good(&["campaign", "start", &campaign]);
+    assert_eq!(admin.json(&["campaign", "show", &campaign])["state"], "rolling");
+    let why = admin.json(&["device", "why-not", "pump-1"]);
+    assert!(why[0]["text"].as_str().is_some_and(|text| !text.is_empty()), "{why}");
+    admin.good(&["campaign", "pause", &campaign, "--reason", "lunch"]);
+    assert_eq!(admin.run(&["campaign", "watch", &campaign]).code, 4);
+    assert_eq!(paula.json(&["audit", "verify"])["intact"], Value::Bool(true));
+    // What people read has no JSON in it.
+    let text = admin.good(&["campaign", "list", "--product", "pump"]);
+    assert!(text.contains("CAMPAIGN") && text.contains("paused"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn a_kept_token_is_never_sent_to_another_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    server.ota(server.token.as_deref().unwrap()).json(&["login"]);
+    // The same server under another name is another server as far as anybody can tell.
+    let other = format!("http://localhost:{}", server.address.rsplit(':').next().unwrap());
+    let answer = Ota::new(folder.path()).run(&["--server", &other, "login"]);
+    assert!(answer.code == 1 && answer.stderr.contains("no token"), "{}", answer.stderr);
+    assert_eq!(Ota::new(folder.path()).json(&["login"])["name"], "administrator");
+    server.stop();
+}

@@ -1,0 +1,124 @@
+//! Starts the program and waits for what it prints.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// How the program is called in one folder, by one person.
+pub(crate) struct Ota {
+    folder: PathBuf,
+    server: Option<String>,
+    token: Option<String>,
+}
+
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ota {
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), server: None, token: None }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ota"));
+        command
+            .args(arguments)
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("XDG_CONFIG_HOME", self.folder.join("config"));
+        for (name, value) in [("OTA_SERVER", &self.server), ("OTA_TOKEN", &self.token)] {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        Outcome {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What it says when all is well.
+    #[track_caller]
+    pub(crate) fn good(&self, arguments: &[&str]) -> String {
+        let outcome = self.run(arguments);
+        assert_eq!(outcome.code, 0, "{arguments:?}: {}", outcome.stderr);
+        outcome.stdout
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.good(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"))
+    }
+}
+
+/// A running `ota serve`.
+pub(crate) struct Server {
+    child: Child,
+    folder: PathBuf,
+    data: String,
+    pub(crate) address: String,
+    pub(crate) token: Option<String>,
+}
+
+impl Server {
+    pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
+        let data = folder.join("data").to_str().unwrap().to_owned();
+        let arguments = ["serve", "--data", &data, "--http-listen", "127.0.0.1:0", "--log", "warn"];
+        let mut command = Ota::new(folder).command(&[&arguments, more].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let (mut address, mut token) = (None, None);
+        loop {
+            let line = lines.next().expect("the server ended before it said that it serves");
+            match line.trim().split_once(' ') {
+                Some(("API", rest)) => address = Some(rest.trim().to_owned()),
+                Some(("Ctrl-C", _)) => break,
+                None if line.contains("ota_") => token = Some(line.trim().to_owned()),
+                _ => {}
+            }
+        }
+        let address = address.expect("it says where it listens");
+        // Whoever writes to a closed pipe dies of it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, folder: folder.to_owned(), data, address, token }
+    }
+
+    pub(crate) fn data(&self) -> &str {
+        &self.data
+    }
+
+    pub(crate) fn ota(&self, token: &str) -> Ota {
+        Ota { folder: self.folder.clone(), server: Some(self.address.clone()), token: Some(token.to_owned()) }
+    }
+
+    /// Tells it to end, and expects that it ends well.
+    pub(crate) fn stop(mut self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // After a test that failed; a server that was stopped is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
