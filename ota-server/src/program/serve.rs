@@ -253,27 +253,34 @@ pub(super) fn run(settings: &Settings, first: FirstToken) -> Result<(), Failure>
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let threads = threads.map_err(|why| Failure::caused("cannot start threads", &why, ""))?;
     threads.block_on(async {
+        // Before anything is started: a signal that comes early must not end the process in the middle of it.
+        let end = end_signal().map_err(|why| Failure::caused("cannot listen for signals", &why, ""))?;
         let running = Running::start(settings, first).await?;
         println!("{}\nCtrl-C ends it.", running.describe());
-        told_to_end().await;
+        end.await;
         println!("ending");
         running.stop().await
     })
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn told_to_end() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Listens for SIGTERM and SIGINT from now on; the future is done when one has come.
+#[cfg(unix)]
+fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    let _ = interrupt.await;
+    })
+}
+
+/// Listens for Ctrl-C from now on; the future is done when it has come.
+#[cfg(windows)]
+fn end_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
