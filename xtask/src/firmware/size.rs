@@ -37,6 +37,9 @@ impl Part {
     /// Which part a symbol belongs to, by the crate that its path begins with.
     fn of(symbol: &str) -> Self {
         let path = symbol.trim_start_matches(['<', '&', '*', '(', '[']).trim_start_matches("mut ");
+        if path.starts_with("ota_core::crypto::soft::") {
+            return Self::Cryptography;
+        }
         let krate = path.split("::").next().unwrap_or_default();
         match krate {
             "ota_core" | "ota_device" => Self::Engine,
@@ -129,6 +132,7 @@ mod tests {
             ("<&mut ota_storage::flash::Flash<F> as Trait>::read", Part::Storage),
             ("<ed25519_dalek::VerifyingKey>::verify_strict", Part::Cryptography),
             ("curve25519_dalek::edwards::vartime", Part::Cryptography),
+            ("<ota_core::crypto::soft::ed25519::Ed25519 as ota_core::crypto::SignatureVerifier>::verify", Part::Cryptography),
             ("firmware_cortex_m::uart::send", Part::Application),
             ("core::str::from_utf8", Part::Language),
             ("__aeabi_memcpy", Part::Language),
