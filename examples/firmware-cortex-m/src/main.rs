@@ -115,12 +115,8 @@ fn run() -> Result<Infallible, &'static str> {
     })
     .ok_or("memory")?;
     let Memory { metadata, blocks, outgoing, packet } = memory;
-    let flash = Flash::open().map_err(|_| "no flash")?;
-    let storage = Storage::new(flash, layout::LAYOUT).map_err(|_| "layout")?;
-    let storage = cortex_m::singleton!(: Storage = storage).ok_or("storage")?;
-    let engine = Engine::new(configuration()?, Buffers { metadata, blocks, outgoing }, now());
-    let engine = engine.map_err(|_| "buffers")?;
-    let engine = cortex_m::singleton!(: Engine = engine).ok_or("engine")?;
+    let storage = storage()?;
+    let engine = engine(Buffers { metadata, blocks, outgoing })?;
     let mut boot = Boot::new();
     let mut uart = Uart::new(packet);
     let mut turns = 0_u32;
@@ -134,6 +130,20 @@ fn run() -> Result<Infallible, &'static str> {
         // Here the application has its turn: buttons, sensors, its own messages.
         turns = turns.wrapping_add(1);
     }
+}
+
+/// Apart from the loop, so that the stack on which the engine is made is free again before the engine works.
+#[inline(never)]
+fn engine(buffers: Buffers<'static>) -> Result<&'static mut Engine, &'static str> {
+    let engine = Engine::new(configuration()?, buffers, now()).map_err(|_| "buffers")?;
+    cortex_m::singleton!(: Engine = engine).ok_or("engine")
+}
+
+#[inline(never)]
+fn storage() -> Result<&'static mut Storage, &'static str> {
+    let flash = Flash::open().map_err(|_| "no flash")?;
+    let storage = Storage::new(flash, layout::LAYOUT).map_err(|_| "layout")?;
+    cortex_m::singleton!(: Storage = storage).ok_or("storage")
 }
 
 fn configuration() -> Result<Config<'static, Algorithms>, &'static str> {
