@@ -13,7 +13,7 @@ use crate::io::{Command, Event, Input, Installed, Link, Misuse, Offered, Output}
 use crate::limits::TURN_STEPS_MAX;
 use crate::ops::{Op, OpBuffers};
 use crate::outbox;
-use crate::phase::{FetchRoot, Origin, Phase, Starting, decided, file, release};
+use crate::phase::{Origin, Phase, Starting, To, decided, file, release};
 use crate::policy::{Asked, DAY_MINUTES, Policy};
 use crate::session::Wants;
 use crate::shared::{Answer, Decision, Flow, Happened, NEVER, SelfTest, Shared};
@@ -122,6 +122,7 @@ impl<'b, P: Profile> Updater<'b, P> {
     }
 
     /// The next thing to do, or until when there is nothing.
+    #[inline(never)]
     pub fn poll_output(&mut self) -> Output<'_> {
         match self.next() {
             Next::Event(event) => self.tell(event),
@@ -318,14 +319,17 @@ impl<'b, P: Profile> Updater<'b, P> {
             }
             self.change_course();
             match self.phase.step(&mut self.shared) {
-                Ok(Flow::Done(next)) => self.phase = next,
+                Ok(Flow::Done(next)) => self.enter(next),
                 Ok(Flow::Again) => {}
                 Ok(Flow::Yield) => return Next::Wait(self.shared.now),
                 Ok(Flow::Wait(until)) => {
                     self.wake = wake.min(until);
                     return Next::Wait(self.wake);
                 }
-                Err(failure) => self.phase = self.phase.after(failure, &mut self.shared),
+                Err(failure) => {
+                    let next = self.phase.after(failure, &mut self.shared);
+                    self.enter(next);
+                }
             }
         }
         // Many small steps: others have their turn.
@@ -388,12 +392,17 @@ impl<'b, P: Profile> Updater<'b, P> {
             return;
         }
         if self.shared.root_offer.is_some() && self.phase.can_change_root() {
-            self.phase = Phase::FetchRoot(FetchRoot::new());
+            self.enter(To::FetchRoot);
         } else if self.phase.is_attempt()
             && let Some(next) = decided(&mut self.shared)
         {
-            self.phase = next;
+            self.enter(next);
         }
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, to: To) {
+        self.phase = Phase::begin(to, &mut self.shared);
     }
 
     fn put_out(&mut self) -> Output<'_> {

@@ -9,7 +9,7 @@ use ota_core::trust::Role;
 use ota_core::wire::{Phase as Reached, ReportCode};
 
 use super::plan::{Planned, file_count, planned, release, set_planned, staging_place};
-use super::{AwaitPermission, FetchFiles, Phase, attempt_news};
+use super::{To, attempt_news};
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::limits::{FILE_TRIES_MAX, PIECE_BYTES_MAX};
@@ -42,7 +42,8 @@ impl<P: Profile> CheckFiles<P> {
         Self { index, tries, at: At::Next }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = attempt_news(shared) {
             return Ok(Flow::Done(next));
         }
@@ -52,11 +53,11 @@ impl<P: Profile> CheckFiles<P> {
         }
     }
 
-    fn next(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn next(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if usize::from(self.index.0) >= file_count(shared) {
             shared.happened(Happened::Verified);
             shared.tell(Reached::Verified, ReportCode::Ok);
-            return Ok(Flow::Done(Phase::AwaitPermission(AwaitPermission::new())));
+            return Ok(Flow::Done(To::AwaitPermission));
         }
         if planned(shared.arena.region(Region::Plan), self.index) != Planned::Fetch {
             self.index = FileIndex(self.index.0.saturating_add(1));
@@ -72,7 +73,7 @@ impl<P: Profile> CheckFiles<P> {
         Ok(Flow::Again)
     }
 
-    fn go_on(&mut self, mut checking: Checking<P>, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn go_on(&mut self, mut checking: Checking<P>, shared: &mut Shared<'_, P>) -> Step<To> {
         if checking.asked > 0 {
             shared.answered()?;
             let piece = shared.blocks.get(..checking.asked).ok_or(CORRUPT)?;
@@ -99,7 +100,7 @@ impl<P: Profile> CheckFiles<P> {
             }
             Err(Failure::Attempt(ReportCode::IntegrityMismatch)) if self.tries < FILE_TRIES_MAX => {
                 let tries = self.tries.saturating_add(1);
-                Ok(Flow::Done(Phase::FetchFiles(FetchFiles::again(self.index, tries))))
+                Ok(Flow::Done(To::FetchAgain(self.index, tries)))
             }
             Err(failure) => Err(failure),
         }

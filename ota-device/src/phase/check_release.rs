@@ -9,7 +9,7 @@ use ota_core::trust::{BodyReceipt, Progress, SignatureCheck, SignatureProgress, 
 use ota_core::wire::{Part, Phase as Reached, ReportCode};
 
 use super::metadata::{HashRegion, Load, Save, record_length};
-use super::{Phase, Plan, attempt_news};
+use super::{To, attempt_news};
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::download::{Transfer, Under};
@@ -52,7 +52,8 @@ impl<P: Profile> FetchRelease<P> {
         }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if self.transfer().is_some()
             && let Some(next) = self.news(shared)
         {
@@ -132,23 +133,23 @@ impl<P: Profile> FetchRelease<P> {
             }
             At::Staged => {
                 shared.answered()?;
-                Ok(Flow::Done(Phase::Plan(Plan::new(self.resume))))
+                Ok(Flow::Done(To::Plan(self.resume)))
             }
         }
     }
 
     /// A newer answer to a check-in: the same release goes on under it, anything else begins or ends.
-    fn news(&self, shared: &mut Shared<'_, P>) -> Option<Phase<P>> {
+    fn news(&self, shared: &mut Shared<'_, P>) -> Option<To> {
         use crate::shared::News;
         let is_install = matches!(shared.news, Some(News::Install));
         if !is_install {
             return attempt_news(shared);
         }
         shared.news = None;
-        Some(Phase::FetchRelease(Self::new()))
+        Some(To::FetchRelease)
     }
 
-    fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let length = ready!(record_length(shared));
         let offered = offer(shared)?.clone();
         let record = length.and_then(|length| JournalRecord::decode(shared.record.get(..length)?).ok());
@@ -166,7 +167,7 @@ impl<P: Profile> FetchRelease<P> {
         }
     }
 
-    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let length = offer(shared)?.sizes.body;
         let transfer = Transfer::into_memory(Part::ReleaseBody, Under::Offer, length, Region::Body, shared)?;
         self.at = At::Body(transfer);
@@ -174,7 +175,8 @@ impl<P: Profile> FetchRelease<P> {
     }
 
     /// Checks one signature; behind the last one, the rules.
-    fn check(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    fn check(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let At::Check(progress) = &mut self.at else { return Err(CORRUPT) };
         let receipt = self.body.ok_or(CORRUPT)?;
         let offered = offer(shared)?;
@@ -202,7 +204,7 @@ impl<P: Profile> FetchRelease<P> {
         shared.happened(Happened::Offered);
         shared.tell(Reached::Offered, ReportCode::Ok);
         if self.resume.is_some() {
-            return Ok(Flow::Done(Phase::Plan(Plan::new(self.resume))));
+            return Ok(Flow::Done(To::Plan(self.resume)));
         }
         self.at = At::SaveBody(Save::new(Place::ReleaseBody, Region::Body));
         Ok(Flow::Yield)

@@ -10,7 +10,7 @@ use ota_core::wire::{Phase as Reached, ReportCode};
 use super::install::store;
 use super::metadata::{HashRegion, Load, Save};
 use super::plan::{Planned, planned, release, staging_slot};
-use super::{Origin, Phase, Starting};
+use super::{Origin, To};
 use crate::arena::{Region, Regions};
 use crate::config::Profile;
 use crate::math;
@@ -39,7 +39,8 @@ impl<P: Profile> Commit<P> {
         Self { at: At::Build, firmware: None, digest: None }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match &mut self.at {
             At::Build => {
                 admit(shared)?;
@@ -79,7 +80,7 @@ impl<P: Profile> Commit<P> {
                 shared.answered()?;
                 shared.forget_attempt();
                 shared.news = None;
-                Ok(Flow::Done(Phase::Starting(Starting::new(Origin::SetChanged))))
+                Ok(Flow::Done(To::Starting(Origin::SetChanged)))
             }
         }
     }

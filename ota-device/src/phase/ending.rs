@@ -4,7 +4,7 @@ use ota_core::device::Log;
 use ota_core::time::{Instant, Millis};
 use ota_core::wire::{Phase as Reached, ReportCode};
 
-use super::{Origin, Phase, Starting};
+use super::{Origin, To};
 use crate::config::Profile;
 use crate::record::JournalRecord;
 use crate::shared::{Flow, Happened, Shared, Step};
@@ -24,7 +24,7 @@ impl AttemptEnding {
         Self { phase, code, is_asked: false }
     }
 
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if !self.is_asked {
             self.is_asked = true;
             shared.happened(Happened::Failed(self.code));
@@ -41,7 +41,7 @@ impl AttemptEnding {
         shared.news = None;
         let wait = shared.attempt_backoff.next(&mut shared.jitter);
         shared.session.begin_anew(wait, shared.now);
-        Ok(Flow::Done(Phase::Idle))
+        Ok(Flow::Done(To::Idle))
     }
 }
 
@@ -55,11 +55,11 @@ impl Recover {
         Self { at: shared.now.plus(RECOVER_AFTER) }
     }
 
-    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         if shared.now < self.at {
             return Ok(Flow::Wait(self.at));
         }
         shared.forget_attempt();
-        Ok(Flow::Done(Phase::Starting(Starting::new(Origin::Recovered))))
+        Ok(Flow::Done(To::Starting(Origin::Recovered)))
     }
 }

@@ -11,7 +11,7 @@ use ota_core::trust::BlockMapRef;
 use ota_core::wire::{Part, Phase as Reached, ReportCode};
 
 use super::plan::{Planned, bytes_before, file, file_count, planned, staging_place};
-use super::{CheckFiles, Phase, attempt_news};
+use super::{To, attempt_news};
 use crate::arena::Region;
 use crate::config::{ExternalDownloads, Profile};
 use crate::download::{Sink, Transfer, Under, UnitSink, cell_bytes};
@@ -95,7 +95,8 @@ impl<P: Profile> FetchFiles<P> {
         }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = self.news(shared) {
             return Ok(Flow::Done(next));
         }
@@ -142,8 +143,7 @@ impl<P: Profile> FetchFiles<P> {
             At::Finished => {
                 shared.answered()?;
                 if self.scope == Scope::OnlyThis {
-                    let next = CheckFiles::from_file(self.index, self.tries);
-                    return Ok(Flow::Done(Phase::CheckFiles(next)));
+                    return Ok(Flow::Done(To::CheckFiles(self.index, self.tries)));
                 }
                 self.index = FileIndex(self.index.0.saturating_add(1));
                 self.done = 0;
@@ -156,7 +156,7 @@ impl<P: Profile> FetchFiles<P> {
     }
 
     /// A fresh offer of the same release only brings a new permission; anything else ends or replaces the attempt.
-    fn news(&mut self, shared: &mut Shared<'_, P>) -> Option<Phase<P>> {
+    fn news(&mut self, shared: &mut Shared<'_, P>) -> Option<To> {
         let is_install = matches!(shared.news, Some(News::Install));
         let next = attempt_news(shared);
         if next.is_none()
@@ -169,12 +169,12 @@ impl<P: Profile> FetchFiles<P> {
     }
 
     /// The next file that is to be fetched.
-    fn next(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn next(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if usize::from(self.index.0) >= file_count(shared) {
             shared.done = shared.total;
             shared.happened(Happened::Downloaded);
             shared.tell(Reached::Downloaded, ReportCode::Ok);
-            return Ok(Flow::Done(Phase::CheckFiles(CheckFiles::from_file(FileIndex(0), self.tries))));
+            return Ok(Flow::Done(To::CheckFiles(FileIndex(0), self.tries)));
         }
         let plan = planned(shared.arena.region(Region::Plan), self.index);
         if plan != Planned::Fetch {
@@ -198,13 +198,13 @@ impl<P: Profile> FetchFiles<P> {
         Ok(geometry(map.unit, shared).map(|_| map))
     }
 
-    fn prepare_map(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn prepare_map(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let size = self.map_reference(shared)?.ok_or(CORRUPT)?.size.0;
         self.at = At::PrepareMap;
         shared.ask(Op::Prepare { place: Place::BlockMap(self.index), size, keep: 0 })
     }
 
-    fn begin_hash(&mut self, shared: &Shared<'_, P>) -> Step<Phase<P>> {
+    fn begin_hash(&mut self, shared: &Shared<'_, P>) -> Step<To> {
         let file = file(shared, self.index)?;
         let map = file.block_map.ok_or(CORRUPT)?;
         let check =
@@ -214,7 +214,7 @@ impl<P: Profile> FetchFiles<P> {
     }
 
     /// Hashes what lies in the storage, so that a map is never trusted because of who wrote it.
-    fn hash_map(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn hash_map(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let size = file(shared, self.index)?.block_map.ok_or(CORRUPT)?.size.0;
         let At::HashMap { check, read, asked } = &mut self.at else { return Err(CORRUPT) };
         if *asked > 0 {
@@ -248,7 +248,7 @@ impl<P: Profile> FetchFiles<P> {
     }
 
     /// Makes the slot ready behind what the journal vouches for.
-    fn prepare(&mut self, map: Option<VerifiedBlockMap>, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn prepare(&mut self, map: Option<VerifiedBlockMap>, shared: &mut Shared<'_, P>) -> Step<To> {
         let (_, cell) = self.geometry(map, shared)?;
         let file = file(shared, self.index)?;
         let size = file.size.0;
@@ -274,7 +274,7 @@ impl<P: Profile> FetchFiles<P> {
         }
     }
 
-    fn begin_file(&mut self, map: Option<VerifiedBlockMap>, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn begin_file(&mut self, map: Option<VerifiedBlockMap>, shared: &mut Shared<'_, P>) -> Step<To> {
         let geometry = self.geometry(map, shared)?;
         let file = file(shared, self.index)?;
         let place = staging_place(shared, &file)?;
@@ -301,7 +301,7 @@ impl<P: Profile> FetchFiles<P> {
         Ok(Flow::Again)
     }
 
-    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let At::File(transfer) = &mut self.at else { return Err(CORRUPT) };
         let before = transfer.durable();
         let flow = transfer.advance(shared)?;
@@ -341,7 +341,7 @@ impl<P: Profile> FetchFiles<P> {
         Ok(progress >= size.checked_div(JOURNAL_RECORDS_PER_FILE_MAX).unwrap_or(0))
     }
 
-    fn finish_file(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn finish_file(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let next = FileIndex(self.index.0.saturating_add(1));
         self.at = At::Finished;
         match FileIndex::new(u64::from(next.0)) {
@@ -351,7 +351,7 @@ impl<P: Profile> FetchFiles<P> {
         }
     }
 
-    fn write_journal(&self, file: FileIndex, done: u64, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn write_journal(&self, file: FileIndex, done: u64, shared: &mut Shared<'_, P>) -> Step<To> {
         let offer = shared.offer.as_ref().ok_or(CORRUPT)?;
         let record = JournalRecord::Fetching {
             release: offer.release,

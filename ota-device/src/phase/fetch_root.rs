@@ -7,7 +7,7 @@ use ota_core::trust::{BodyReceipt, Progress, RootCheck, SignatureProgress, Trust
 use ota_core::wire::{Part, ReportCode};
 
 use super::metadata::{HashRegion, Save};
-use super::{Origin, Phase, Starting};
+use super::{Origin, To};
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::download::{Transfer, Under};
@@ -51,11 +51,12 @@ impl<P: Profile> FetchRoot<P> {
         }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if self.transfer().is_some() && shared.root_offer.is_none() {
             shared.forget_attempt();
             shared.session.begin_anew(AFTER_REFUSAL, shared.now);
-            return Ok(Flow::Done(Phase::Starting(Starting::new(Origin::RootRefused))));
+            return Ok(Flow::Done(To::Starting(Origin::RootRefused)));
         }
         if self.transfer().is_some() && shared.pace.timeouts_in_a_row() >= TIMEOUTS_IN_A_ROW_MAX {
             return Err(Failure::Attempt(ReportCode::Timeout));
@@ -129,7 +130,7 @@ impl<P: Profile> FetchRoot<P> {
                 // There may be a root behind this one, and what was offered has to be asked for anew.
                 shared.forget_attempt();
                 shared.session.begin_anew(Millis(0), shared.now);
-                Ok(Flow::Done(Phase::Starting(Starting::new(Origin::RootChanged))))
+                Ok(Flow::Done(To::Starting(Origin::RootChanged)))
             }
         }
     }
@@ -145,6 +146,7 @@ enum Checked {
 }
 
 /// Checks one signature of the new root, and what the last one leaves.
+#[inline(never)]
 fn check<P: Profile>(
     progress: Option<SignatureProgress>,
     body: BodyReceipt,

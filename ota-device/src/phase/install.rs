@@ -5,7 +5,7 @@ use ota_core::number::ReportSequence;
 use ota_core::time::Instant;
 use ota_core::wire::{Phase as Reached, ReportCode};
 
-use super::{AttemptEnding, Commit, Origin, Phase, Starting, attempt_news};
+use super::{Origin, To, attempt_news};
 use crate::config::Profile;
 use crate::io::BootOp;
 use crate::policy::Allowed;
@@ -20,12 +20,12 @@ impl AwaitPermission {
         Self
     }
 
-    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = attempt_news(shared) {
             return Ok(Flow::Done(next));
         }
         match shared.allows(shared.policy.install) {
-            Allowed::Now => Ok(Flow::Done(Phase::AwaitFreshAssignment(AwaitFreshAssignment { since: None }))),
+            Allowed::Now => Ok(Flow::Done(To::AwaitFreshAssignment)),
             Allowed::At(at) => Ok(Flow::Wait(at)),
             Allowed::WhenTold => Ok(Flow::Wait(NEVER)),
         }
@@ -38,7 +38,11 @@ pub(crate) struct AwaitFreshAssignment {
 }
 
 impl AwaitFreshAssignment {
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) const fn new() -> Self {
+        Self { since: None }
+    }
+
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if self.since.is_none() {
             // Whatever was answered before this moment does not count.
             self.since = Some(shared.now);
@@ -54,7 +58,7 @@ impl AwaitFreshAssignment {
             // The answer has its own time-out and is asked for again.
             return Ok(Flow::Wait(NEVER));
         }
-        Ok(Flow::Done(Phase::Commit(Commit::new())))
+        Ok(Flow::Done(To::Commit))
     }
 }
 
@@ -75,7 +79,7 @@ impl Activate {
         Self { at: Activating::Begin }
     }
 
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
             Activating::Begin => {
@@ -96,7 +100,7 @@ impl Activate {
             Activating::Stored => {
                 shared.answered()?;
                 shared.happened(Happened::RestartNeeded);
-                Ok(Flow::Done(Phase::AwaitRestart(AwaitRestart::new())))
+                Ok(Flow::Done(To::AwaitRestart))
             }
         }
     }
@@ -114,7 +118,7 @@ impl AwaitRestart {
         Self
     }
 
-    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         // Nothing that a server says now changes what the bootloader was asked for.
         shared.news = None;
         Ok(Flow::Wait(NEVER))
@@ -148,7 +152,7 @@ impl GoBack {
         Self { at: GoingBack::AskBootloader, code: ReportCode::Ok }
     }
 
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
             GoingBack::Begin if sets.kept.belongs_to(shared.running) => {
@@ -165,7 +169,7 @@ impl GoBack {
             GoingBack::StoredFiles => {
                 shared.answered()?;
                 super::starting::went_back(self.code, shared);
-                Ok(Flow::Done(Phase::Starting(Starting::new(Origin::SetChanged))))
+                Ok(Flow::Done(To::Starting(Origin::SetChanged)))
             }
             GoingBack::StoredFirmware => {
                 shared.answered()?;
@@ -202,14 +206,14 @@ pub(crate) fn store<T, P: Profile>(record: SetsRecord, shared: &mut Shared<'_, P
 }
 
 /// What the application's decision does to an attempt that has changed nothing yet.
-pub(crate) fn decided<P: Profile>(shared: &mut Shared<'_, P>) -> Option<Phase<P>> {
+pub(crate) fn decided<P: Profile>(shared: &mut Shared<'_, P>) -> Option<To> {
     use crate::shared::Decision;
     let decision = shared.decision.take()?;
     Some(match decision {
         Decision::Reject => {
-            Phase::AttemptEnding(AttemptEnding::new(Reached::Rejected, ReportCode::ApplicationRejected))
+            To::AttemptEnding(Reached::Rejected, ReportCode::ApplicationRejected)
         }
-        Decision::Abort => Phase::AttemptEnding(AttemptEnding::new(Reached::Failed, ReportCode::Aborted)),
+        Decision::Abort => To::AttemptEnding(Reached::Failed, ReportCode::Aborted),
         Decision::Defer(span) => {
             shared.tell(Reached::Deferred, ReportCode::ApplicationDeferred);
             shared.deferred_until = shared.now.plus(span);
@@ -217,7 +221,7 @@ pub(crate) fn decided<P: Profile>(shared: &mut Shared<'_, P>) -> Option<Phase<P>
             shared.forget_attempt();
             shared.news = None;
             shared.session.begin_anew(span, shared.now);
-            Phase::Idle
+            To::Idle
         }
     })
 }

@@ -16,6 +16,7 @@ mod select;
 mod starting;
 mod trial;
 
+use ota_core::number::{ByteLength, FileIndex};
 use ota_core::time::{Instant, Millis};
 use ota_core::wire::{Phase as Reached, ReportCode};
 
@@ -57,9 +58,65 @@ pub(crate) enum Phase<P: Profile> {
     Recover(Recover),
 }
 
+/// Where a phase leads to, and what the next one begins with. A phase can be large; this is what is handed around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    Starting(Origin),
+    Unprovisioned,
+    Idle,
+    FetchRoot,
+    FetchRelease,
+    Plan(Option<(FileIndex, ByteLength)>),
+    /// The files from where the journal says.
+    FetchFiles(Option<(FileIndex, ByteLength)>),
+    /// One file anew whose bytes were wrong, for the given time.
+    FetchAgain(FileIndex, u8),
+    /// This file and those behind it, with the number of tries so far.
+    CheckFiles(FileIndex, u8),
+    AwaitPermission,
+    AwaitFreshAssignment,
+    Commit,
+    Activate,
+    AwaitRestart,
+    Trial,
+    Confirming,
+    /// The files on trial have failed for this reason.
+    GoBack(ReportCode),
+    /// It is recorded that they have failed, but their firmware still runs.
+    OldFirmware,
+    AttemptEnding(Reached, ReportCode),
+    Recover,
+}
+
 impl<P: Profile> Phase<P> {
+    /// The beginning of a phase.
+    pub(crate) fn begin(to: To, shared: &mut Shared<'_, P>) -> Self {
+        match to {
+            To::Starting(origin) => Self::Starting(Starting::new(origin)),
+            To::Unprovisioned => Self::Unprovisioned,
+            To::Idle => Self::Idle,
+            To::FetchRoot => Self::FetchRoot(FetchRoot::new()),
+            To::FetchRelease => Self::FetchRelease(FetchRelease::new()),
+            To::Plan(resume) => Self::Plan(Plan::new(resume)),
+            To::FetchFiles(resume) => Self::FetchFiles(FetchFiles::new(resume)),
+            To::FetchAgain(index, tries) => Self::FetchFiles(FetchFiles::again(index, tries)),
+            To::CheckFiles(index, tries) => Self::CheckFiles(CheckFiles::from_file(index, tries)),
+            To::AwaitPermission => Self::AwaitPermission(AwaitPermission::new()),
+            To::AwaitFreshAssignment => Self::AwaitFreshAssignment(AwaitFreshAssignment::new()),
+            To::Commit => Self::Commit(Commit::new()),
+            To::Activate => Self::Activate(Activate::new()),
+            To::AwaitRestart => Self::AwaitRestart(AwaitRestart::new()),
+            To::Trial => Self::Trial(Trial::new(shared)),
+            To::Confirming => Self::Confirming(Confirming::new()),
+            To::GoBack(code) => Self::GoBack(GoBack::because(code)),
+            To::OldFirmware => Self::GoBack(GoBack::to_old_firmware()),
+            To::AttemptEnding(phase, code) => Self::AttemptEnding(AttemptEnding::new(phase, code)),
+            To::Recover => Self::Recover(Recover::new(shared)),
+        }
+    }
+
     /// Takes the next small step.
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Self> {
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match self {
             Self::Starting(phase) => phase.step(shared),
             Self::Unprovisioned => Ok(Flow::Wait(NEVER)),
@@ -83,22 +140,22 @@ impl<P: Profile> Phase<P> {
     }
 
     /// Where a failure leads to: an attempt that has changed nothing yet is over, everything else is looked at anew.
-    pub(crate) fn after(&self, failure: Failure, shared: &mut Shared<'_, P>) -> Self {
+    pub(crate) fn after(&self, failure: Failure, shared: &mut Shared<'_, P>) -> To {
         match failure {
             Failure::Storage(fault) => shared.happened(crate::shared::Happened::StorageFailed(fault)),
             Failure::Boot => shared.happened(crate::shared::Happened::BootFailed),
             Failure::Attempt(_) => {}
         }
         if self.is_attempt() {
-            return Self::AttemptEnding(AttemptEnding::new(Reached::Failed, failure.code()));
+            return To::AttemptEnding(Reached::Failed, failure.code());
         }
         match (self, failure) {
             (Self::FetchRoot(_), Failure::Attempt(code)) => {
                 shared.statistics.metadata_refused = shared.statistics.metadata_refused.saturating_add(1);
                 fetch_root::give_up(code, shared);
-                Self::Starting(Starting::new(Origin::RootRefused))
+                To::Starting(Origin::RootRefused)
             }
-            _ => Self::Recover(Recover::new(shared)),
+            _ => To::Recover,
         }
     }
 
@@ -174,7 +231,7 @@ impl<P: Profile> Phase<P> {
 }
 
 /// Nothing goes on: an offer begins an attempt when its time has come.
-fn idle<P: Profile>(shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+fn idle<P: Profile>(shared: &mut Shared<'_, P>) -> Step<To> {
     match shared.news.take() {
         Some(News::Install) => {}
         Some(News::Nothing | News::Cancelled) | None => {
@@ -196,19 +253,18 @@ fn idle<P: Profile>(shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
         shared.session.begin_anew(Millis(0), shared.now);
         return Ok(Flow::Again);
     }
-    Ok(Flow::Done(Phase::FetchRelease(FetchRelease::new())))
+    Ok(Flow::Done(To::FetchRelease))
 }
 
 /// What an attempt does with news: `Some` if it must not go on as it is.
-fn attempt_news<P: Profile>(shared: &mut Shared<'_, P>) -> Option<Phase<P>> {
-    let cancelled = || Phase::AttemptEnding(AttemptEnding::new(Reached::Failed, ReportCode::Cancelled));
+fn attempt_news<P: Profile>(shared: &mut Shared<'_, P>) -> Option<To> {
     match shared.news.take()? {
         News::Install => {
             let offered = shared.offer.as_ref().map(|offer| offer.release);
             let held = shared.release.as_ref().map(|release| release.id());
-            (offered != held).then(|| Phase::FetchRelease(FetchRelease::new()))
+            (offered != held).then_some(To::FetchRelease)
         }
-        News::Nothing | News::Cancelled => Some(cancelled()),
+        News::Nothing | News::Cancelled => Some(To::AttemptEnding(Reached::Failed, ReportCode::Cancelled)),
     }
 }
 

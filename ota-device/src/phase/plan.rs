@@ -10,7 +10,7 @@ use ota_core::number::{ByteLength, FileIndex, Sha256Digest};
 use ota_core::trust::{File, SignedRelease};
 use ota_core::wire::ReportCode;
 
-use super::{FetchFiles, Phase};
+use super::To;
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::io::{BootAnswer, BootOp, StorageAnswer};
@@ -103,7 +103,8 @@ impl Plan {
         Self { at: At::Begin, resume }
     }
 
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match self.at {
             At::Begin => {
                 let files = release(shared)?.release().files.len();
@@ -147,7 +148,7 @@ impl Plan {
         }
     }
 
-    fn plan<P: Profile>(&mut self, index: FileIndex, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn plan<P: Profile>(&mut self, index: FileIndex, shared: &mut Shared<'_, P>) -> Step<To> {
         let signed = release(shared)?;
         let files = signed.release().files;
         let Some(file) = files.get(usize::from(index.0)) else {
@@ -180,14 +181,14 @@ impl Plan {
         shared.ask(Op::Capacity(place))
     }
 
-    fn next<P: Profile>(&mut self, index: FileIndex, _shared: &Shared<'_, P>) -> Step<Phase<P>> {
+    fn next<P: Profile>(&mut self, index: FileIndex, _shared: &Shared<'_, P>) -> Step<To> {
         self.at = At::File(FileIndex(index.0.saturating_add(1)));
         // Walking a long list takes its time: others have their turn every now and then.
         Ok(if index.0 % 16 == 15 { Flow::Yield } else { Flow::Again })
     }
 
     /// The set before the kept one loses its files now: nobody must go back to it any more.
-    fn forget<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn forget<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let Some(sets) = shared.sets.filter(|sets| sets.other.is_some()) else { return self.finish() };
         let SetState::Settled(_) = sets.state else { return Err(CORRUPT) };
         let record = SetsRecord { other: None, ..sets };
@@ -197,8 +198,8 @@ impl Plan {
         shared.append(Log::Sets, length)
     }
 
-    fn finish<P: Profile>(&self) -> Step<Phase<P>> {
-        Ok(Flow::Done(Phase::FetchFiles(FetchFiles::new(self.resume))))
+    const fn finish(&self) -> Step<To> {
+        Ok(Flow::Done(To::FetchFiles(self.resume)))
     }
 }
 

@@ -10,7 +10,7 @@ use ota_core::wire::{Phase as Reached, ReportCode};
 
 use super::metadata::{Load, demand, record_length};
 use super::select::{Next, Selection, select};
-use super::{Activate, GoBack, Phase, Trial};
+use super::To;
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::io::{BootAnswer, BootOp, StorageAnswer};
@@ -62,7 +62,8 @@ impl<P: Profile> Starting<P> {
         Self { origin, at: At::Begin, next: Next::Rest, active: None }
     }
 
-    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    #[inline(never)]
+    pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match &mut self.at {
             At::Begin => {
                 shared.set_loaded = false;
@@ -122,10 +123,10 @@ impl<P: Profile> Starting<P> {
         }
     }
 
-    fn trusted(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn trusted(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let Some(length) = ready!(record_length(shared)) else {
             shared.happened(Happened::Unprovisioned);
-            return Ok(Flow::Done(Phase::Unprovisioned));
+            return Ok(Flow::Done(To::Unprovisioned));
         };
         let record = shared.record.get(..length).ok_or(CORRUPT)?;
         let mut trusted = TrustedRecord::decode(record).map_err(|_| CORRUPT)?;
@@ -140,7 +141,7 @@ impl<P: Profile> Starting<P> {
         Ok(Flow::Again)
     }
 
-    fn sets(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn sets(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let Some(length) = ready!(record_length(shared)) else {
             shared.sets = None;
             return self.load_set(shared);
@@ -171,7 +172,7 @@ impl<P: Profile> Starting<P> {
         self.load_set(shared)
     }
 
-    fn load_set(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn load_set(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match self.active {
             Some(set) => {
                 self.at = At::Set(Load::new(Place::SetBody(set.slot), Region::Set, set.bytes));
@@ -184,14 +185,14 @@ impl<P: Profile> Starting<P> {
         }
     }
 
-    fn read_journal(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn read_journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         shared.set_loaded = true;
         self.at = At::Journal;
         shared.ask(Op::Newest(Log::Journal))
     }
 
     /// Only how the last attempt ended is of interest here; a download goes on when its release is offered again.
-    fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(length) = ready!(record_length(shared))
             && self.origin == Origin::PowerOn
         {
@@ -205,7 +206,7 @@ impl<P: Profile> Starting<P> {
     }
 
     /// Starts are counted only where evidence needs them, because each costs a write.
-    fn count_start(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn count_start(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if self.origin != Origin::PowerOn || shared.key.is_none() {
             self.at = At::RaiseEpoch;
             return Ok(Flow::Again);
@@ -217,7 +218,7 @@ impl<P: Profile> Starting<P> {
     }
 
     /// A confirmed set whose epoch has not been raised: the power went in between.
-    fn raise_epoch(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn raise_epoch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let confirmed = shared.sets.and_then(|sets| match (sets.state, sets.attempt) {
             (SetState::Settled(Some(outcome)), Some(attempt)) if outcome.phase == Reached::Confirmed => {
                 Some(attempt.epoch)
@@ -235,7 +236,7 @@ impl<P: Profile> Starting<P> {
         }
     }
 
-    fn finish(&self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    fn finish(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         let attempt = shared.sets.and_then(|sets| sets.attempt);
         if let (Some(sets), Some(attempt), Origin::PowerOn) = (shared.sets, attempt, self.origin)
             && let SetState::Settled(Some(outcome)) = sets.state
@@ -245,13 +246,13 @@ impl<P: Profile> Starting<P> {
             shared.reporter.remember(ending);
         }
         let next = match self.next {
-            Next::Rest => Phase::Idle,
-            Next::Activate => Phase::Activate(Activate::new()),
-            Next::Trial => Phase::Trial(Trial::new(shared)),
-            Next::GoBack(_) => Phase::GoBack(GoBack::to_old_firmware()),
+            Next::Rest => To::Idle,
+            Next::Activate => To::Activate,
+            Next::Trial => To::Trial,
+            Next::GoBack(_) => To::OldFirmware,
             Next::WentBack(code) => {
                 went_back(code, shared);
-                Phase::Idle
+                To::Idle
             }
         };
         Ok(Flow::Done(next))

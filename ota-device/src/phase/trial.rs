@@ -6,7 +6,7 @@ use ota_core::time::Instant;
 use ota_core::wire::{Phase as Reached, ReportCode};
 
 use super::install::store;
-use super::{GoBack, Phase, wait};
+use super::{To, wait};
 use crate::config::Profile;
 use crate::io::BootOp;
 use crate::policy::Confirm;
@@ -29,7 +29,7 @@ impl Trial {
         Self { until, told, checked_in: false, self_tested: false }
     }
 
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if !self.told {
             self.told = true;
             shared.news = None;
@@ -43,7 +43,7 @@ impl Trial {
         }
         match shared.self_test.take() {
             Some(SelfTest::Failed) => {
-                return Ok(Flow::Done(Phase::GoBack(GoBack::because(ReportCode::SelfTestFailed))));
+                return Ok(Flow::Done(To::GoBack(ReportCode::SelfTestFailed)));
             }
             Some(SelfTest::Passed) => self.self_tested = true,
             None => {}
@@ -55,11 +55,11 @@ impl Trial {
         let lacks_test = needs_test && !self.self_tested;
         let lacks_check_in = needs_check_in && !self.checked_in;
         if !lacks_test && !lacks_check_in {
-            return Ok(Flow::Done(Phase::Confirming(Confirming { at: Keeping::Begin })));
+            return Ok(Flow::Done(To::Confirming));
         }
         if shared.now >= self.until {
             let code = if lacks_test { ReportCode::ConfirmTimeout } else { ReportCode::ConnectivityLost };
-            return Ok(Flow::Done(Phase::GoBack(GoBack::because(code))));
+            return Ok(Flow::Done(To::GoBack(code)));
         }
         Ok(Flow::Wait(self.until))
     }
@@ -82,7 +82,11 @@ enum Keeping {
 }
 
 impl Confirming {
-    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<Phase<P>> {
+    pub(crate) const fn new() -> Self {
+        Self { at: Keeping::Begin }
+    }
+
+    pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
             Keeping::Begin => {
@@ -117,7 +121,7 @@ impl Confirming {
                     shared.now,
                 );
                 if attempt.epoch <= shared.trusted.state.epoch {
-                    return Ok(Flow::Done(Phase::Idle));
+                    return Ok(Flow::Done(To::Idle));
                 }
                 shared.trusted.state = shared.trusted.state.with_epoch_raised(attempt.epoch);
                 let length = shared.trusted.encode(&mut shared.record)?.len();
@@ -127,7 +131,7 @@ impl Confirming {
             Keeping::Raised => {
                 shared.answered()?;
                 shared.stored = shared.trusted.state;
-                Ok(Flow::Done(Phase::Idle))
+                Ok(Flow::Done(To::Idle))
             }
         }
     }
