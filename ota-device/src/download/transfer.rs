@@ -557,17 +557,11 @@ impl<P: Profile> Transfer<P> {
         }
     }
 
-    /// Fetches everything into memory: for metadata.
-    pub(crate) fn into_memory(
-        part: Part,
-        under: Under,
-        size: u32,
-        region: Region,
-        shared: &mut Shared<'_, P>,
-    ) -> Result<Self, Failure> {
-        shared.arena.place(region, math::from_u32(size))?;
+    /// Fetches what fills a region of the memory: for metadata.
+    pub(crate) fn into_memory(part: Part, under: Under, region: Region, shared: &mut Shared<'_, P>) -> Self {
+        let size = math::to_u64(shared.arena.region(region).len());
         let block = shared.policy.block_bytes;
-        Ok(Self::new(part, under, u64::from(size), (block, block), 0, Sink::Memory(region), shared))
+        Self::new(part, under, size, (block, block), 0, Sink::Memory(region), shared)
     }
 }
 

@@ -47,9 +47,9 @@ impl<P: Profile> CheckFiles<P> {
         if let Some(next) = attempt_news(shared) {
             return Ok(Flow::Done(next));
         }
-        match core::mem::replace(&mut self.at, At::Next) {
+        match &mut self.at {
             At::Next => self.next(shared),
-            At::Checking(checking) => self.go_on(checking, shared),
+            At::Checking(_) => self.go_on(shared),
         }
     }
 
@@ -73,13 +73,13 @@ impl<P: Profile> CheckFiles<P> {
         Ok(Flow::Again)
     }
 
-    fn go_on(&mut self, mut checking: Checking<P>, shared: &mut Shared<'_, P>) -> Step<To> {
+    fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
+        let At::Checking(checking) = &mut self.at else { return Err(CORRUPT) };
         if checking.asked > 0 {
             shared.answered()?;
             let piece = shared.blocks.get(..checking.asked).ok_or(CORRUPT)?;
             checking.check.update(piece)?;
             checking.asked = 0;
-            self.at = At::Checking(checking);
             return Ok(Flow::Yield);
         }
         let seen = checking.check.seen().0;
@@ -88,10 +88,9 @@ impl<P: Profile> CheckFiles<P> {
             checking.asked = math::clamp_to_usize(checking.size.saturating_sub(seen), most);
             let into = Span::Blocks(0..checking.asked);
             let place = checking.place.clone();
-            self.at = At::Checking(checking);
             return shared.ask(Op::Read { place, offset: seen, into });
         }
-        match self.finish(checking.check, shared) {
+        match self.finish(shared) {
             Ok(verified) => {
                 let planned = Planned::Checked(verified.sha256());
                 set_planned(shared.arena.region_mut(Region::Plan), verified.index(), planned);
@@ -106,7 +105,11 @@ impl<P: Profile> CheckFiles<P> {
         }
     }
 
-    fn finish(&self, check: FileCheck<P::Suite>, shared: &Shared<'_, P>) -> Result<VerifiedFile, Failure> {
+    #[inline(never)]
+    fn finish(&mut self, shared: &Shared<'_, P>) -> Result<VerifiedFile, Failure> {
+        let At::Checking(Checking { check, .. }) = core::mem::replace(&mut self.at, At::Next) else {
+            return Err(CORRUPT);
+        };
         let signed = release(shared)?;
         let subject = FileSubject::of(signed.release(), self.index).ok_or(CORRUPT)?;
         let root = shared.root()?;

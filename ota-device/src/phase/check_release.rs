@@ -25,13 +25,14 @@ pub(crate) struct FetchRelease<P: Profile> {
     resume: Option<(FileIndex, ByteLength)>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, kept in place, and there is no allocator")]
 enum At<P: Profile> {
     Begin,
     Journal,
     LoadBody(Load<P>),
     LoadEnvelope(Load<P>),
-    Body(Transfer<P>),
-    Envelope(Transfer<P>),
+    /// The body, then the envelope.
+    Fetch(Region, Transfer<P>),
     Hash(HashRegion<P>),
     Check(Option<SignatureProgress>),
     SaveBody(Save),
@@ -47,7 +48,7 @@ impl<P: Profile> FetchRelease<P> {
     /// The transfer that blocks go to.
     pub(crate) const fn transfer(&mut self) -> Option<&mut Transfer<P>> {
         match &mut self.at {
-            At::Body(transfer) | At::Envelope(transfer) => Some(transfer),
+            At::Fetch(_, transfer) => Some(transfer),
             _ => None,
         }
     }
@@ -81,7 +82,7 @@ impl<P: Profile> FetchRelease<P> {
                 if receipt.digest().0 != release.0 {
                     // What was staged did not survive; it is fetched like the first time.
                     self.resume = None;
-                    return self.fetch(shared);
+                    return self.fetch(Region::Body, shared);
                 }
                 self.body = Some(receipt);
                 let load = Load::new(Place::ReleaseEnvelope, Region::Envelope, sizes.envelope);
@@ -93,16 +94,11 @@ impl<P: Profile> FetchRelease<P> {
                 self.at = At::Check(None);
                 Ok(Flow::Yield)
             }
-            At::Body(transfer) => {
+            At::Fetch(region, transfer) => {
                 ready!(transfer.advance(shared));
-                let length = offer(shared)?.sizes.envelope;
-                let part = Part::ReleaseEnvelope;
-                let transfer = Transfer::into_memory(part, Under::Offer, length, Region::Envelope, shared)?;
-                self.at = At::Envelope(transfer);
-                Ok(Flow::Again)
-            }
-            At::Envelope(transfer) => {
-                ready!(transfer.advance(shared));
+                if *region == Region::Body {
+                    return self.fetch(Region::Envelope, shared);
+                }
                 self.at = At::Hash(HashRegion::new(Region::Body));
                 Ok(Flow::Again)
             }
@@ -163,14 +159,19 @@ impl<P: Profile> FetchRelease<P> {
                 self.at = At::LoadBody(Load::new(Place::ReleaseBody, Region::Body, body_bytes));
                 Ok(Flow::Again)
             }
-            _ => self.fetch(shared),
+            _ => self.fetch(Region::Body, shared),
         }
     }
 
-    fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let length = offer(shared)?.sizes.body;
-        let transfer = Transfer::into_memory(Part::ReleaseBody, Under::Offer, length, Region::Body, shared)?;
-        self.at = At::Body(transfer);
+    #[inline(never)]
+    fn fetch(&mut self, region: Region, shared: &mut Shared<'_, P>) -> Step<To> {
+        let sizes = offer(shared)?.sizes;
+        let (part, length) = match region {
+            Region::Envelope => (Part::ReleaseEnvelope, sizes.envelope),
+            _ => (Part::ReleaseBody, sizes.body),
+        };
+        shared.arena.place(region, math::from_u32(length))?;
+        self.at = At::Fetch(region, Transfer::into_memory(part, Under::Offer, region, shared));
         Ok(Flow::Again)
     }
 

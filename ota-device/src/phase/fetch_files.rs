@@ -27,6 +27,8 @@ pub(crate) struct FetchFiles<P: Profile> {
     /// How far the journal says that this file has come.
     done: u64,
     journaled: u64,
+    /// Whether a record of it is being written.
+    is_journaling: bool,
     /// Whether the block map may have been staged before a restart.
     map_may_be_there: bool,
     map_tries: u8,
@@ -53,7 +55,6 @@ enum At<P: Profile> {
     HashMap { check: BlockMapCheck<Sha256Of<P>>, read: u64, asked: u64 },
     Prepare(Option<VerifiedBlockMap>),
     File(Transfer<P>),
-    Journal(Transfer<P>),
     Finished,
 }
 
@@ -65,6 +66,7 @@ impl<P: Profile> FetchFiles<P> {
             index,
             done: done.0,
             journaled: done.0,
+            is_journaling: false,
             map_may_be_there: resume.is_some(),
             map_tries: 0,
             tries: 0,
@@ -79,6 +81,7 @@ impl<P: Profile> FetchFiles<P> {
             index,
             done: 0,
             journaled: 0,
+            is_journaling: false,
             map_may_be_there: true,
             map_tries: 0,
             tries,
@@ -90,7 +93,7 @@ impl<P: Profile> FetchFiles<P> {
     /// The transfer that blocks go to.
     pub(crate) const fn transfer(&mut self) -> Option<&mut Transfer<P>> {
         match &mut self.at {
-            At::Map(transfer) | At::File(transfer) | At::Journal(transfer) => Some(transfer),
+            At::Map(transfer) | At::File(transfer) => Some(transfer),
             _ => None,
         }
     }
@@ -132,14 +135,6 @@ impl<P: Profile> FetchFiles<P> {
                 self.begin_file(map, shared)
             }
             At::File(_) => self.fetch(shared),
-            At::Journal(_) => {
-                shared.answered()?;
-                let At::Journal(transfer) = core::mem::replace(&mut self.at, At::Next) else {
-                    return Err(CORRUPT);
-                };
-                self.at = At::File(transfer);
-                Ok(Flow::Again)
-            }
             At::Finished => {
                 shared.answered()?;
                 if self.scope == Scope::OnlyThis {
@@ -303,6 +298,10 @@ impl<P: Profile> FetchFiles<P> {
 
     fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let At::File(transfer) = &mut self.at else { return Err(CORRUPT) };
+        if core::mem::take(&mut self.is_journaling) {
+            shared.answered()?;
+            return Ok(Flow::Again);
+        }
         let before = transfer.durable();
         let flow = transfer.advance(shared)?;
         let durable = transfer.durable();
@@ -319,10 +318,7 @@ impl<P: Profile> FetchFiles<P> {
             }
             // Only when no operation is wanted can one be added.
             Flow::Again if shared.op.is_none() && self.is_worth_a_record(durable, shared)? => {
-                let At::File(transfer) = core::mem::replace(&mut self.at, At::Next) else {
-                    return Err(CORRUPT);
-                };
-                self.at = At::Journal(transfer);
+                self.is_journaling = true;
                 self.journaled = durable;
                 self.write_journal(self.index, durable, shared)
             }

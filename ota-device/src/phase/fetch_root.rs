@@ -2,6 +2,7 @@
 
 use ota_core::device::Log;
 use ota_core::limits::{ENVELOPE_BYTES_MAX, ROOT_BODY_BYTES_MAX};
+use ota_core::number::RootVersion;
 use ota_core::time::Millis;
 use ota_core::trust::{BodyReceipt, Progress, RootCheck, SignatureProgress, TrustedState};
 use ota_core::wire::{Part, ReportCode};
@@ -28,10 +29,11 @@ pub(crate) struct FetchRoot<P: Profile> {
     body: Option<BodyReceipt>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, kept in place, and there is no allocator")]
 enum At<P: Profile> {
     Begin,
-    Body(Transfer<P>),
-    Envelope(Transfer<P>),
+    /// The body, then the envelope.
+    Fetch(Region, Transfer<P>),
     Hash(HashRegion<P>),
     Check(Option<SignatureProgress>),
     Save(Save, TrustedState),
@@ -46,7 +48,7 @@ impl<P: Profile> FetchRoot<P> {
     /// The transfer that blocks go to.
     pub(crate) const fn transfer(&mut self) -> Option<&mut Transfer<P>> {
         match &mut self.at {
-            At::Body(transfer) | At::Envelope(transfer) => Some(transfer),
+            At::Fetch(_, transfer) => Some(transfer),
             _ => None,
         }
     }
@@ -70,24 +72,13 @@ impl<P: Profile> FetchRoot<P> {
                 if !is_sane {
                     return Err(Failure::Attempt(ReportCode::RootChain));
                 }
-                // Hint and part speak of the root behind the trusted one, whatever the newest is.
-                let part = Part::RootBody(self.next_version(shared));
-                let transfer =
-                    Transfer::into_memory(part, Under::RootOffer, hint.next_body, Region::Body, shared)?;
-                self.at = At::Body(transfer);
-                Ok(Flow::Again)
+                self.fetch(Region::Body, shared)
             }
-            At::Body(transfer) => {
+            At::Fetch(region, transfer) => {
                 ready!(transfer.advance(shared));
-                let length = shared.root_offer.as_ref().ok_or(CORRUPT)?.hint.next_envelope;
-                let part = Part::RootEnvelope(self.next_version(shared));
-                let transfer =
-                    Transfer::into_memory(part, Under::RootOffer, length, Region::Envelope, shared)?;
-                self.at = At::Envelope(transfer);
-                Ok(Flow::Again)
-            }
-            At::Envelope(transfer) => {
-                ready!(transfer.advance(shared));
+                if *region == Region::Body {
+                    return self.fetch(Region::Envelope, shared);
+                }
                 self.at = At::Hash(HashRegion::new(Region::Body));
                 Ok(Flow::Again)
             }
@@ -135,8 +126,18 @@ impl<P: Profile> FetchRoot<P> {
         }
     }
 
-    fn next_version(&self, shared: &Shared<'_, P>) -> ota_core::number::RootVersion {
-        ota_core::number::RootVersion(shared.trusted.state.root.0.saturating_add(1))
+    #[inline(never)]
+    fn fetch(&mut self, region: Region, shared: &mut Shared<'_, P>) -> Step<To> {
+        let hint = shared.root_offer.as_ref().ok_or(CORRUPT)?.hint;
+        // Hint and part speak of the root behind the trusted one, whatever the newest is.
+        let version = RootVersion(shared.trusted.state.root.0.saturating_add(1));
+        let (part, length) = match region {
+            Region::Envelope => (Part::RootEnvelope(version), hint.next_envelope),
+            _ => (Part::RootBody(version), hint.next_body),
+        };
+        shared.arena.place(region, math::from_u32(length))?;
+        self.at = At::Fetch(region, Transfer::into_memory(part, Under::RootOffer, region, shared));
+        Ok(Flow::Again)
     }
 }
 

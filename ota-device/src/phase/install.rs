@@ -210,9 +210,7 @@ pub(crate) fn decided<P: Profile>(shared: &mut Shared<'_, P>) -> Option<To> {
     use crate::shared::Decision;
     let decision = shared.decision.take()?;
     Some(match decision {
-        Decision::Reject => {
-            To::AttemptEnding(Reached::Rejected, ReportCode::ApplicationRejected)
-        }
+        Decision::Reject => To::AttemptEnding(Reached::Rejected, ReportCode::ApplicationRejected),
         Decision::Abort => To::AttemptEnding(Reached::Failed, ReportCode::Aborted),
         Decision::Defer(span) => {
             shared.tell(Reached::Deferred, ReportCode::ApplicationDeferred);

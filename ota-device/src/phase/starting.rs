@@ -8,9 +8,9 @@ use ota_core::number::{BootCounter, ReportSequence};
 use ota_core::trust::TrustedRoot;
 use ota_core::wire::{Phase as Reached, ReportCode};
 
+use super::To;
 use super::metadata::{Load, demand, record_length};
 use super::select::{Next, Selection, select};
-use super::To;
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::io::{BootAnswer, BootOp, StorageAnswer};

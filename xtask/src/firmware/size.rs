@@ -132,7 +132,10 @@ mod tests {
             ("<&mut ota_storage::flash::Flash<F> as Trait>::read", Part::Storage),
             ("<ed25519_dalek::VerifyingKey>::verify_strict", Part::Cryptography),
             ("curve25519_dalek::edwards::vartime", Part::Cryptography),
-            ("<ota_core::crypto::soft::ed25519::Ed25519 as ota_core::crypto::SignatureVerifier>::verify", Part::Cryptography),
+            (
+                "<ota_core::crypto::soft::ed25519::Ed25519 as ota_core::crypto::SignatureVerifier>::verify",
+                Part::Cryptography,
+            ),
             ("firmware_cortex_m::uart::send", Part::Application),
             ("core::str::from_utf8", Part::Language),
             ("__aeabi_memcpy", Part::Language),
