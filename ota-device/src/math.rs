@@ -27,6 +27,13 @@ pub(crate) fn to_u32(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
+/// `count` times `each`, or the largest number. One copy for all: a 32-bit processor takes ten instructions to notice
+/// that 64 bits do not suffice.
+#[inline(never)]
+pub(crate) fn times(count: u64, each: u64) -> u64 {
+    count.saturating_mul(each)
+}
+
 /// The largest multiple of `step` that is not above `number`; the number itself for a step of 0.
 pub(crate) fn round_down(number: u64, step: u64) -> u64 {
     number.saturating_sub(number.checked_rem(step).unwrap_or(0))

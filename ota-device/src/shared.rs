@@ -297,7 +297,7 @@ impl Tokens {
     /// request larger than that may go when the second is full.
     pub(crate) fn take(&mut self, bytes: u64, rate: Option<u32>, now: Instant) -> Result<(), Instant> {
         let Some(rate) = rate.map(u64::from) else { return Ok(()) };
-        let earned = rate.saturating_mul(now.since(self.at).0) / 1000;
+        let earned = math::times(rate, now.since(self.at).0) / 1000;
         if earned > 0 {
             self.bytes = self.bytes.saturating_add(earned).min(rate);
             self.at = now;
@@ -307,10 +307,10 @@ impl Tokens {
             self.bytes = self.bytes.saturating_sub(bytes);
             // What goes beyond a second's worth is paid for by waiting longer afterwards.
             let debt = bytes.saturating_sub(needed);
-            self.at = self.at.plus(Millis(debt.saturating_mul(1000).checked_div(rate).unwrap_or(0)));
+            self.at = self.at.plus(Millis(math::times(debt, 1000).checked_div(rate).unwrap_or(0)));
             return Ok(());
         }
-        let missing = needed.saturating_sub(self.bytes).saturating_mul(1000);
+        let missing = math::times(needed.saturating_sub(self.bytes), 1000);
         let wait = missing.checked_div(rate).unwrap_or(0).saturating_add(1);
         Err(self.at.max(now).plus(Millis(wait)))
     }

@@ -10,6 +10,7 @@ use ota_core::time::{Instant, Millis};
 use crate::limits::{
     BLOCK_TIMEOUT_FIRST, BLOCK_TIMEOUT_MAX, BLOCK_TIMEOUT_MIN, REQUESTS_TIMED_MAX, WINDOW_BLOCKS_MAX,
 };
+use crate::math;
 
 /// Window at the beginning, in blocks.
 const WINDOW_FIRST: u16 = 4;
@@ -121,14 +122,14 @@ impl Pace {
             None => BLOCK_TIMEOUT_FIRST.0,
             // On a slow link most of the time passes between two blocks, not before the first of a request.
             Some(smoothed) => {
-                let patience = self.variation.0.max(self.gap.0).saturating_mul(4);
+                let patience = math::times(self.variation.0.max(self.gap.0), 4);
                 smoothed.0.saturating_add(patience)
             }
         };
         // Blocks of this part may be much longer than what was measured so far.
         let least = if self.has_begun { BLOCK_TIMEOUT_MIN } else { BLOCK_TIMEOUT_FIRST };
         let base = base.max(least.0);
-        Millis(base.saturating_mul(1 << self.doublings.min(16)).min(BLOCK_TIMEOUT_MAX.0))
+        Millis(math::times(base, 1 << self.doublings.min(16)).min(BLOCK_TIMEOUT_MAX.0))
     }
 
     pub(crate) const fn timeouts_in_a_row(&self) -> u8 {
@@ -267,7 +268,7 @@ impl Pace {
 
 /// The old value with 1/`parts` of the new one mixed in.
 fn weighted(old: u64, new: u64, parts: u64) -> u64 {
-    let kept = old.saturating_mul(parts.saturating_sub(1));
+    let kept = math::times(old, parts.saturating_sub(1));
     kept.saturating_add(new).checked_div(parts).unwrap_or(new)
 }
 

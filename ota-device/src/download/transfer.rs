@@ -159,7 +159,7 @@ impl<P: Profile> Transfer<P> {
 
     /// How many bytes from the beginning are durable.
     pub(crate) fn durable(&self) -> u64 {
-        self.window.base().saturating_mul(u64::from(self.block)).min(self.size)
+        math::times(self.window.base(), u64::from(self.block)).min(self.size)
     }
 
     /// From now on the application delivers the bytes.
@@ -202,17 +202,21 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn cell_length(&self, cell: u64) -> u64 {
-        self.size.saturating_sub(cell.saturating_mul(self.cell)).min(self.cell)
+        self.size.saturating_sub(self.cell_offset(cell)).min(self.cell)
+    }
+
+    fn cell_offset(&self, cell: u64) -> u64 {
+        math::times(cell, self.cell)
     }
 
     fn blocks_of(&self, cell: u64) -> Range<u64> {
         let block = u64::from(self.block);
-        let first = cell.saturating_mul(self.cell).checked_div(block).unwrap_or(0);
+        let first = self.cell_offset(cell).checked_div(block).unwrap_or(0);
         first..first.saturating_add(math::pieces(self.cell_length(cell), block))
     }
 
     fn cell_of(&self, block: u64) -> u64 {
-        block.saturating_mul(u64::from(self.block)).checked_div(self.cell).unwrap_or(0)
+        math::times(block, u64::from(self.block)).checked_div(self.cell).unwrap_or(0)
     }
 
     /// Where the bytes of a held cell lie.
@@ -231,7 +235,7 @@ impl<P: Profile> Transfer<P> {
     fn begin(&mut self, job: Job, shared: &mut Shared<'_, P>) -> Step<()> {
         match &self.sink {
             Sink::Units(sink) => {
-                let offset = ByteOffset(job.cell.saturating_mul(self.cell));
+                let offset = ByteOffset(self.cell_offset(job.cell));
                 let unit = sink.map.layout().unit_at(offset).ok_or(BAD_MAP)?;
                 self.read_digest(job, unit, shared)
             }
@@ -255,7 +259,7 @@ impl<P: Profile> Transfer<P> {
         };
         self.work = Work::Writing(job);
         let from = Span::Blocks(self.span(job));
-        shared.ask(Op::Write { place, offset: job.cell.saturating_mul(self.cell), from })
+        shared.ask(Op::Write { place, offset: self.cell_offset(job.cell), from })
     }
 
     fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<()> {
@@ -305,7 +309,7 @@ impl<P: Profile> Transfer<P> {
         let length = u64::from(layout.length(unit).map_err(|_| BAD_MAP)?);
         let unit_at = layout.offset(unit).map_err(|_| BAD_MAP)?.0;
         let piece = length.saturating_sub(done).min(math::to_u64(PIECE_BYTES_MAX));
-        let into_cell = unit_at.saturating_sub(job.cell.saturating_mul(self.cell)).saturating_add(done);
+        let into_cell = unit_at.saturating_sub(self.cell_offset(job.cell)).saturating_add(done);
         let start = self.span(job).start.saturating_add(math::to_usize(into_cell));
         let range = start..start.saturating_add(math::to_usize(piece));
         let bytes = shared.blocks.get(range).ok_or(BAD_MAP)?;
@@ -320,7 +324,7 @@ impl<P: Profile> Transfer<P> {
         }
         self.misses = 0;
         let next = UnitIndex(unit.0.saturating_add(1));
-        let end = job.cell.saturating_mul(self.cell).saturating_add(self.cell_length(job.cell));
+        let end = self.cell_offset(job.cell).saturating_add(self.cell_length(job.cell));
         if layout.offset(next).is_ok_and(|offset| offset.0 < end) {
             return self.read_digest(job, next, shared);
         }
@@ -353,7 +357,7 @@ impl<P: Profile> Transfer<P> {
             return None;
         }
         let cell = self.scouted.max(self.cell_of(self.window.base()));
-        let end = cell.saturating_mul(self.cell).saturating_add(self.cell_length(cell));
+        let end = self.cell_offset(cell).saturating_add(self.cell_length(cell));
         if cell >= self.last_cell() || end > *size || self.cell_length(cell) == 0 {
             return None;
         }
@@ -368,7 +372,7 @@ impl<P: Profile> Transfer<P> {
         let place = place.clone();
         let into = Span::Blocks(self.span(job));
         self.work = Work::Copying(job);
-        shared.ask(Op::Read { place, offset: job.cell.saturating_mul(self.cell), into })
+        shared.ask(Op::Read { place, offset: self.cell_offset(job.cell), into })
     }
 
     /// The first cell that has no place in the buffer yet.
@@ -382,11 +386,11 @@ impl<P: Profile> Transfer<P> {
         let mut cells = self.last_cell();
         if let Some((_, size)) = &sink.reuse
             && self.misses < REUSE_MISSES_MAX
-            && self.scouted.saturating_add(1).saturating_mul(self.cell) <= *size
+            && self.cell_offset(self.scouted.saturating_add(1)) <= *size
         {
             cells = cells.min(self.scouted);
         }
-        cells.saturating_mul(self.cell).div_ceil(u64::from(self.block).max(1))
+        math::pieces(self.cell_offset(cells), u64::from(self.block))
     }
 
     fn credentials(&self, shared: &Shared<'_, P>) -> Option<(OfferId, Grant)> {
@@ -428,7 +432,7 @@ impl<P: Profile> Transfer<P> {
         let in_a_second = shared.policy.bytes_per_second_max.unwrap_or(u32::MAX).checked_div(self.block);
         let in_one_request = in_one_request.min(in_a_second.unwrap_or(1).max(1));
         let most = free.min(u16::try_from(in_one_request).unwrap_or(u16::MAX));
-        let bytes = u64::from(most).saturating_mul(u64::from(self.block));
+        let bytes = math::times(u64::from(most), u64::from(self.block));
         if let Err(at) = shared.tokens.take(bytes, shared.policy.bytes_per_second_max, shared.now) {
             return Ok(Flow::Wait(wake.min(at)));
         }
@@ -451,7 +455,7 @@ impl<P: Profile> Transfer<P> {
         shared.request = Some(BlockRequest {
             offer,
             part: self.part,
-            offset: asked.first.saturating_mul(u64::from(self.block)),
+            offset: math::times(asked.first, u64::from(self.block)),
             block_bytes: self.block,
             count: asked.is_contiguous().then_some(asked.blocks),
             bitmap,
@@ -534,7 +538,7 @@ impl<P: Profile> Transfer<P> {
 
     /// Copies a block to where it waits; `false` if there is no room for it now.
     fn store(&mut self, index: u64, bytes: &[u8], shared: &mut Shared<'_, P>) -> bool {
-        let offset = index.saturating_mul(u64::from(self.block));
+        let offset = math::times(index, u64::from(self.block));
         let place = match &self.sink {
             Sink::Memory(region) => {
                 let start = math::to_usize(offset);
@@ -543,7 +547,7 @@ impl<P: Profile> Transfer<P> {
             Sink::Area(_) | Sink::Units(_) => {
                 let cell = self.cell_of(index);
                 let Some(slot) = self.cells.slot_for(cell) else { return false };
-                let into_cell = math::to_usize(offset.saturating_sub(cell.saturating_mul(self.cell)));
+                let into_cell = math::to_usize(offset.saturating_sub(self.cell_offset(cell)));
                 let start = self.cells.range(slot, 0).start.saturating_add(into_cell);
                 shared.blocks.get_mut(start..start.saturating_add(bytes.len()))
             }

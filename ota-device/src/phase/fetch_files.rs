@@ -116,13 +116,7 @@ impl<P: Profile> FetchFiles<P> {
             }
             At::PrepareMap => {
                 shared.answered()?;
-                let size = self.map_reference(shared)?.ok_or(CORRUPT)?.size.0;
-                let part = Part::BlockMap(self.index);
-                let block = raw_block(shared)?;
-                let sink = Sink::Area(Place::BlockMap(self.index));
-                let transfer = Transfer::new(part, Under::Offer, size, (block, block), 0, sink, shared);
-                self.at = At::Map(transfer);
-                Ok(Flow::Again)
+                self.fetch_map(shared)
             }
             At::Map(transfer) => {
                 ready!(transfer.advance(shared));
@@ -199,6 +193,17 @@ impl<P: Profile> FetchFiles<P> {
         shared.ask(Op::Prepare { place: Place::BlockMap(self.index), size, keep: 0 })
     }
 
+    #[inline(never)]
+    fn fetch_map(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
+        let size = self.map_reference(shared)?.ok_or(CORRUPT)?.size.0;
+        let part = Part::BlockMap(self.index);
+        let block = raw_block(shared)?;
+        let sink = Sink::Area(Place::BlockMap(self.index));
+        let transfer = Transfer::new(part, Under::Offer, size, (block, block), 0, sink, shared);
+        self.at = At::Map(transfer);
+        Ok(Flow::Again)
+    }
+
     fn begin_hash(&mut self, shared: &Shared<'_, P>) -> Step<To> {
         let file = file(shared, self.index)?;
         let map = file.block_map.ok_or(CORRUPT)?;
@@ -269,6 +274,7 @@ impl<P: Profile> FetchFiles<P> {
         }
     }
 
+    #[inline(never)]
     fn begin_file(&mut self, map: Option<VerifiedBlockMap>, shared: &mut Shared<'_, P>) -> Step<To> {
         let geometry = self.geometry(map, shared)?;
         let file = file(shared, self.index)?;
