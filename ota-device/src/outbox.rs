@@ -10,7 +10,7 @@ use crate::arena::Region;
 use crate::config::{ExternalDownloads, Profile};
 use crate::report::Pending;
 use crate::set::FileSet;
-use crate::shared::{BlockRequest, Shared};
+use crate::shared::{BlockRequest, Shared, credentials};
 use crate::statistics::Statistics;
 
 /// Encodes a check-in; `None` if it does not fit the buffer.
@@ -89,9 +89,10 @@ pub(crate) fn want_blocks<P: Profile>(request: &BlockRequest, shared: &mut Share
         Some(count) => Want::Count(count),
         None => Want::Bitmap(request.bitmap.get(..used).unwrap_or_default()),
     };
+    let (offer, grant) = credentials(request.under, &shared.offer, &shared.root_offer)?;
     let message = Up::WantBlocks(WantBlocks {
-        offer: request.offer,
-        grant: request.grant.as_bytes(),
+        offer,
+        grant: grant.as_bytes(),
         part: request.part,
         offset: ByteOffset(request.offset),
         block_bytes: request.block_bytes,

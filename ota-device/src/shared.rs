@@ -16,7 +16,7 @@ use ota_core::wire::{Part, Phase, ReleaseSizes, ReportCode, RootHint};
 use crate::arena::{Arena, Region, TooSmall};
 use crate::backoff::Backoff;
 use crate::config::{Buffers, Config, ExternalDownloads, Identity, Profile};
-use crate::download::Pace;
+use crate::download::{Pace, Under};
 use crate::io::{BootAnswer, BootOp, Link, StorageAnswer};
 use crate::limits::{EVENTS_MAX, RECORD_BYTES_MAX};
 use crate::math;
@@ -159,6 +159,18 @@ pub(crate) struct RootOffer {
     pub(crate) grant: Grant,
 }
 
+/// What requests are made under: the number of the offer and the permission that came with it.
+pub(crate) fn credentials<'s>(
+    under: Under,
+    offer: &'s Option<CurrentOffer>,
+    root_offer: &'s Option<RootOffer>,
+) -> Option<(OfferId, &'s Grant)> {
+    match under {
+        Under::Offer => offer.as_ref().map(|offer| (offer.id, &offer.grant)),
+        Under::RootOffer => root_offer.as_ref().map(|offer| (offer.id, &offer.grant)),
+    }
+}
+
 /// What a check-in or a message has brought that phases react to.
 #[derive(Debug, Clone)]
 pub(crate) enum News {
@@ -214,14 +226,13 @@ pub(crate) enum Happened {
 /// The request for blocks that is to be sent next.
 #[derive(Debug, Clone)]
 pub(crate) struct BlockRequest {
-    pub(crate) offer: OfferId,
+    pub(crate) under: Under,
     pub(crate) part: Part,
     pub(crate) offset: u64,
     pub(crate) block_bytes: u32,
     /// Number of blocks where they follow each other, otherwise the bitmap counts.
     pub(crate) count: Option<u16>,
     pub(crate) bitmap: [u8; 64],
-    pub(crate) grant: Grant,
 }
 
 pub(crate) struct Shared<'b, P: Profile> {

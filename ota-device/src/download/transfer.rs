@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use ota_core::block_map::{UnitCheck, VerifiedBlockMap};
 use ota_core::limits::{BLOCK_BYTES_MIN, REQUEST_BYTES_MAX};
-use ota_core::number::{ByteOffset, FileIndex, OfferId, UnitIndex};
+use ota_core::number::{ByteOffset, FileIndex, UnitIndex};
 use ota_core::time::Instant;
 use ota_core::wire::{Block, Part, ReportCode};
 
@@ -19,7 +19,7 @@ use crate::limits::{BAD_UNITS_MAX, PIECE_BYTES_MAX, TIMEOUTS_IN_A_ROW_MAX};
 use crate::math;
 use crate::ops::{Op, Place, Span};
 use crate::policy::Allowed;
-use crate::shared::{BlockRequest, Failure, Flow, Grant, NEVER, Sha256Of, Shared, Step};
+use crate::shared::{BlockRequest, Failure, Flow, NEVER, Sha256Of, Shared, Step, credentials};
 use crate::statistics::Statistics;
 
 /// Units of the active file that did not match, in a row, before copying is given up for a file.
@@ -393,13 +393,6 @@ impl<P: Profile> Transfer<P> {
         math::pieces(self.cell_offset(cells), u64::from(self.block))
     }
 
-    fn credentials(&self, shared: &Shared<'_, P>) -> Option<(OfferId, Grant)> {
-        match self.under {
-            Under::Offer => shared.offer.as_ref().map(|offer| (offer.id, offer.grant.clone())),
-            Under::RootOffer => shared.root_offer.as_ref().map(|offer| (offer.id, offer.grant.clone())),
-        }
-    }
-
     /// Gives up what did not come in time, and asks for what the window has room for.
     fn ask(&mut self, shared: &mut Shared<'_, P>) -> Step<()> {
         let mut wake = NEVER;
@@ -440,7 +433,9 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn send_request(&mut self, most: u16, limit: u64, wake: Instant, shared: &mut Shared<'_, P>) -> Step<()> {
-        let Some((offer, grant)) = self.credentials(shared) else { return Ok(Flow::Wait(wake)) };
+        if credentials(self.under, &shared.offer, &shared.root_offer).is_none() {
+            return Ok(Flow::Wait(wake));
+        }
         let was_silent = self.window.in_flight() == 0;
         let mut bitmap = [0; 64];
         let Some(asked) = self.window.ask(most, limit, 256, &mut bitmap) else {
@@ -453,13 +448,12 @@ impl<P: Profile> Transfer<P> {
         let again = u32::from(asked.repeats);
         shared.statistics.blocks_again = shared.statistics.blocks_again.saturating_add(again);
         shared.request = Some(BlockRequest {
-            offer,
+            under: self.under,
             part: self.part,
             offset: math::times(asked.first, u64::from(self.block)),
             block_bytes: self.block,
             count: asked.is_contiguous().then_some(asked.blocks),
             bitmap,
-            grant,
         });
         Ok(Flow::Again)
     }
@@ -477,7 +471,8 @@ impl<P: Profile> Transfer<P> {
 
     /// Takes a block if it was asked for; returns whether anything changed.
     pub(crate) fn on_block(&mut self, block: &Block<'_>, shared: &mut Shared<'_, P>) -> bool {
-        let is_ours = self.credentials(shared).is_some_and(|(offer, _)| offer.0.starts_with(&block.offer))
+        let is_ours = credentials(self.under, &shared.offer, &shared.root_offer)
+            .is_some_and(|(offer, _)| offer.0.starts_with(&block.offer))
             && block.part == self.part;
         let Some(index) = self.index_of(block.offset.0, block.bytes.len()).filter(|_| is_ours) else {
             Statistics::count(&mut shared.statistics.blocks_stray);
