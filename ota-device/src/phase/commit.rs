@@ -5,6 +5,7 @@
 
 use ota_core::device::Slot;
 use ota_core::number::{FileIndex, Sha256Digest};
+use ota_core::text::{FileName, InstallTarget};
 use ota_core::wire::{Phase as Reached, ReportCode};
 
 use super::install::store;
@@ -148,36 +149,50 @@ impl<'a> NewSet<'a> {
             .all(|(index, _)| planned(self.regions.plan, FileIndex(index)) != Planned::Fetch)
     }
 
-    /// All entries, in no order.
-    fn unordered(&self) -> impl Iterator<Item = Entry<'a>> + Clone + use<'a> {
-        let this = *self;
-        let released = (0_u16..).zip(self.files.iter()).filter_map(move |(index, file)| {
-            let active = this.old.at(file.target);
-            let (slot, digest) = match planned(this.regions.plan, FileIndex(index)) {
-                Planned::Keep(digest) => (active?.place.slot, digest),
-                Planned::Checked(digest) => (staging_slot(active), digest),
-                Planned::Fetch => return None,
-            };
-            let place = FilePlace { target: file.target, slot, size: file.size };
-            Some(Entry { file: file.name, revision: file.revision, digest, place })
-        });
-        let kept = self.old.entries().filter(move |entry| {
-            // A name belongs to one file: one that moves to another target leaves nothing behind.
-            this.files.iter().all(|file| file.target != entry.place.target && file.name != entry.file)
-        });
-        released.chain(kept)
-    }
-
     /// All entries in rising order of their names.
     fn entries(&self) -> impl Iterator<Item = Entry<'a>> + Clone + use<'a> {
-        let this = *self;
-        core::iter::successors(this.following(None), move |last| this.following(Some(*last)))
+        let (this, mut last) = (*self, None);
+        core::iter::from_fn(move || {
+            let entry = this.following(last)?;
+            last = Some(entry.file);
+            Some(entry)
+        })
     }
 
-    fn following(&self, last: Option<Entry<'a>>) -> Option<Entry<'a>> {
-        self.unordered()
-            .filter(|entry| last.is_none_or(|last| entry.file > last.file))
-            .min_by_key(|entry| entry.file)
+    /// The entry with the first name behind `last`.
+    #[inline(never)]
+    fn following(&self, last: Option<FileName<'a>>) -> Option<Entry<'a>> {
+        let mut first: Option<Entry<'a>> = None;
+        let comes_first = |name: FileName<'a>, first: &Option<Entry<'a>>| {
+            last.is_none_or(|last| name > last) && first.is_none_or(|first| name < first.file)
+        };
+        for (index, file) in (0_u16..).zip(self.files.iter()) {
+            if comes_first(file.name, &first)
+                && let Some((slot, digest)) = self.placed(FileIndex(index), file.target)
+            {
+                let place = FilePlace { target: file.target, slot, size: file.size };
+                first = Some(Entry { file: file.name, revision: file.revision, digest, place });
+            }
+        }
+        for entry in self.old.entries() {
+            // A name belongs to one file: one that moves to another target leaves nothing behind.
+            let is_kept =
+                || self.files.iter().all(|file| file.target != entry.place.target && file.name != entry.file);
+            if comes_first(entry.file, &first) && is_kept() {
+                first = Some(entry);
+            }
+        }
+        first
+    }
+
+    /// Where a file of the release lies, and its digest.
+    fn placed(&self, index: FileIndex, target: InstallTarget<'_>) -> Option<(Slot, Sha256Digest)> {
+        let active = self.old.at(target);
+        match planned(self.regions.plan, index) {
+            Planned::Keep(digest) => Some((active?.place.slot, digest)),
+            Planned::Checked(digest) => Some((staging_slot(active), digest)),
+            Planned::Fetch => None,
+        }
     }
 }
 
