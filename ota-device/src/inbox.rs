@@ -70,14 +70,17 @@ const fn used_up() -> ota_core::trust::PendingNonce {
     ota_core::trust::PendingNonce::new(ota_core::number::Nonce([0; 16]))
 }
 
+#[inline(never)]
 fn check<P: Profile>(
     signed: &[u8],
     device: ota_core::trust::DeviceIdentity<'_>,
     nonce: &mut ota_core::trust::PendingNonce,
     shared: &Shared<'_, P>,
 ) -> Result<(VerifiedAssignment, ota_core::trust::TrustedState), Failure> {
-    let root = shared.root()?;
-    let check = AssignmentCheck::begin(&root, &shared.trusted.state, device, signed)?;
+    // Borrowed out of the result, because a move would be a second copy on the stack under a signature's check.
+    let root = shared.root();
+    let root = root.as_ref().map_err(|failure| *failure)?;
+    let check = AssignmentCheck::begin(root, &shared.trusted.state, device, signed)?;
     Ok(check.answer(nonce, &shared.verifier)?)
 }
 
@@ -92,6 +95,7 @@ fn root_hint<P: Profile>(hint: RootHint, signed: &[u8], grant: &[u8], shared: &m
     true
 }
 
+#[inline(never)]
 fn on_offer<P: Profile>(offer: &Offer<'_>, phase: &Phase<P>, shared: &mut Shared<'_, P>) -> bool {
     if shared.session.pending().is_none() {
         return false;
@@ -129,6 +133,7 @@ fn on_offer<P: Profile>(offer: &Offer<'_>, phase: &Phase<P>, shared: &mut Shared
     true
 }
 
+#[inline(never)]
 fn on_up_to_date<P: Profile>(up_to_date: &UpToDate<'_>, shared: &mut Shared<'_, P>) -> bool {
     if shared.session.pending().is_none() {
         return false;
@@ -220,6 +225,7 @@ fn on_refuse<P: Profile>(refuse: &Refuse, phase: &mut Phase<P>, shared: &mut Sha
 /// How long no blocks are asked for after a refusal, unless a fresh offer comes first.
 const REFUSED_HOLD: Millis = Millis(30_000);
 
+#[inline(never)]
 fn on_cancel<P: Profile>(cancel: &Cancel<'_>, phase: &Phase<P>, shared: &mut Shared<'_, P>) -> bool {
     let Some(offer) = shared.offer.as_ref().filter(|_| phase.is_replaceable()) else { return false };
     let checked = (|| -> Result<_, TrustError> {

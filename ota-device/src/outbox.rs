@@ -14,6 +14,7 @@ use crate::shared::{BlockRequest, Shared, credentials};
 use crate::statistics::Statistics;
 
 /// Encodes a check-in; `None` if it does not fit the buffer.
+#[inline(never)]
 pub(crate) fn check_in<P: Profile>(nonce: Nonce, shared: &mut Shared<'_, P>) -> Option<usize> {
     let capabilities = Capabilities {
         block_bytes_max: shared.policy.block_bytes,
@@ -59,6 +60,7 @@ pub(crate) fn check_in<P: Profile>(nonce: Nonce, shared: &mut Shared<'_, P>) -> 
 }
 
 /// Encodes a report.
+#[inline(never)]
 pub(crate) fn report<P: Profile>(pending: &Pending, shared: &mut Shared<'_, P>) -> Option<usize> {
     let message = Up::Report(Report {
         offer: pending.offer,
@@ -83,6 +85,7 @@ pub(crate) fn report<P: Profile>(pending: &Pending, shared: &mut Shared<'_, P>) 
 }
 
 /// Encodes a request for blocks.
+#[inline(never)]
 pub(crate) fn want_blocks<P: Profile>(request: &BlockRequest, shared: &mut Shared<'_, P>) -> Option<usize> {
     let used = request.bitmap.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
     let want = match request.count {

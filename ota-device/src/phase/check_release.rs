@@ -5,7 +5,9 @@
 use ota_core::device::Log;
 use ota_core::limits::{ENVELOPE_BYTES_MAX, RELEASE_BODY_BYTES_MAX};
 use ota_core::number::{ByteLength, FileIndex};
-use ota_core::trust::{BodyReceipt, Progress, SignatureCheck, SignatureProgress, unmet_requirement};
+use ota_core::trust::{
+    BodyReceipt, Progress, SignatureCheck, SignatureProgress, SignedReleaseReceipt, unmet_requirement,
+};
 use ota_core::wire::{Part, Phase as Reached, ReportCode};
 
 use super::metadata::{HashRegion, Load, Save, record_length};
@@ -176,32 +178,15 @@ impl<P: Profile> FetchRelease<P> {
     }
 
     /// Checks one signature; behind the last one, the rules.
-    #[inline(never)]
     fn check(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let At::Check(progress) = &mut self.at else { return Err(CORRUPT) };
-        let receipt = self.body.ok_or(CORRUPT)?;
-        let offered = offer(shared)?;
-        let root = shared.root()?;
-        let context = shared.context(offered.asked_at);
-        let body = receipt.attach(shared.arena.region(Region::Body))?;
-        let envelope = shared.arena.region(Region::Envelope);
-        let mut check = SignatureCheck::begin(&root, envelope, body)?;
-        if let Some(paused) = progress.take() {
-            check = check.resume(&paused);
-        }
-        if check.step(&shared.verifier)? == Progress::More {
-            *progress = Some(check.pause());
+        let body = self.body.ok_or(CORRUPT)?;
+        let (state, paused) = check_signature(progress.take(), body, shared)?;
+        if state == Progress::More {
+            *progress = Some(paused);
             return Ok(Flow::Yield);
         }
-        let signed = check.finish()?;
-        let admitted = signed.admit(&root, &offered.assignment, &context)?;
-        let installed = shared.active().entries().map(|entry| (entry.file, entry.revision));
-        let release = admitted.release();
-        if unmet_requirement(&release.requirements, context.epoch, installed).is_some() {
-            return Err(Failure::Attempt(ReportCode::RequirementNotMet));
-        }
-        let receipt = signed.detach();
-        shared.release = Some(receipt);
+        shared.release = Some(admit(&paused, body, shared)?);
         shared.happened(Happened::Offered);
         shared.tell(Reached::Offered, ReportCode::Ok);
         if self.resume.is_some() {
@@ -210,6 +195,46 @@ impl<P: Profile> FetchRelease<P> {
         self.at = At::SaveBody(Save::new(Place::ReleaseBody, Region::Body));
         Ok(Flow::Yield)
     }
+}
+
+/// Checks the next signature, in a frame of its own: a signature needs most of the stack.
+#[inline(never)]
+fn check_signature<P: Profile>(
+    paused: Option<SignatureProgress>,
+    body: BodyReceipt,
+    shared: &Shared<'_, P>,
+) -> Result<(Progress, SignatureProgress), Failure> {
+    // Borrowed out of the result, because a move would be a second copy on the stack.
+    let root = shared.root();
+    let root = root.as_ref().map_err(|failure| *failure)?;
+    let body = body.attach(shared.arena.region(Region::Body))?;
+    let mut check = SignatureCheck::begin(root, shared.arena.region(Region::Envelope), body)?;
+    if let Some(paused) = &paused {
+        check = check.resume(paused);
+    }
+    let state = check.step(&shared.verifier)?;
+    Ok((state, check.pause()))
+}
+
+/// Believes the release if enough signatures have been checked, and asks whether it may be installed here.
+#[inline(never)]
+fn admit<P: Profile>(
+    checked: &SignatureProgress,
+    body: BodyReceipt,
+    shared: &Shared<'_, P>,
+) -> Result<SignedReleaseReceipt, Failure> {
+    let offered = offer(shared)?;
+    let root = shared.root()?;
+    let context = shared.context(offered.asked_at);
+    let body = body.attach(shared.arena.region(Region::Body))?;
+    let check = SignatureCheck::begin(&root, shared.arena.region(Region::Envelope), body)?;
+    let signed = check.resume(checked).finish()?;
+    let admitted = signed.admit(&root, &offered.assignment, &context)?;
+    let installed = shared.active().entries().map(|entry| (entry.file, entry.revision));
+    if unmet_requirement(&admitted.release().requirements, context.epoch, installed).is_some() {
+        return Err(Failure::Attempt(ReportCode::RequirementNotMet));
+    }
+    Ok(signed.detach())
 }
 
 fn offer<'s, P: Profile>(shared: &'s Shared<'_, P>) -> Result<&'s CurrentOffer, Failure> {

@@ -153,10 +153,12 @@ fn check<P: Profile>(
     body: BodyReceipt,
     shared: &Shared<'_, P>,
 ) -> Result<Checked, Failure> {
-    let current = shared.root()?;
+    // Borrowed out of the result, because a move would be a second copy on the stack.
+    let current = shared.root();
+    let current = current.as_ref().map_err(|failure| *failure)?;
     let body = body.attach(shared.arena.region(Region::Body))?;
     let envelope = shared.arena.region(Region::Envelope);
-    let mut check = RootCheck::begin::<Sha256Of<P>>(&current, &shared.trusted.state, envelope, body)?;
+    let mut check = RootCheck::begin::<Sha256Of<P>>(current, &shared.trusted.state, envelope, body)?;
     if let Some(progress) = &progress {
         check = check.resume(progress);
     }
