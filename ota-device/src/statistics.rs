@@ -37,6 +37,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
+    #[inline(never)]
     pub(crate) fn count(counter: &mut u32) {
         *counter = counter.saturating_add(1);
     }

@@ -24,11 +24,13 @@ pub fn strongest(
     if strings.is_empty() {
         return Err(IntegrityError::Missing);
     }
-    let chosen = strings
-        .iter()
-        .filter(|string| algorithms.contains(string.algorithm()))
-        .max_by_key(IntegrityString::algorithm)
-        .ok_or(IntegrityError::NotComputable)?;
+    let mut chosen: Option<IntegrityString> = None;
+    for string in strings.iter().filter(|string| algorithms.contains(string.algorithm())) {
+        if chosen.is_none_or(|chosen| string.algorithm() >= chosen.algorithm()) {
+            chosen = Some(string);
+        }
+    }
+    let chosen = chosen.ok_or(IntegrityError::NotComputable)?;
     let strongest = chosen.algorithm().strength();
     if strongest < strength_min {
         return Err(IntegrityError::TooWeak { strongest, strength_min });

@@ -174,15 +174,16 @@ impl Pace {
     /// The time since the youngest request that began at or before this number, once per request.
     fn take_sample(&mut self, sequence: Sequence, now: Instant) -> Option<Millis> {
         let mut youngest: Option<Sent> = None;
-        for slot in &mut self.sent {
-            let Some(sent) = *slot else { continue };
+        let sent = core::mem::replace(&mut self.sent, [None; REQUESTS_TIMED_MAX]);
+        let mut free = self.sent.iter_mut();
+        for sent in sent.into_iter().flatten() {
             if distance(sequence, sent.first) < HALF_CIRCLE {
                 // Whatever was asked for before this request needs no time any more.
-                *slot = None;
                 youngest = Some(sent);
+            } else if let Some(place) = free.next() {
+                *place = Some(sent);
             }
         }
-        self.sent.sort_unstable_by_key(Option::is_none);
         youngest.filter(|sent| sent.first == sequence).map(|sent| now.since(sent.at))
     }
 

@@ -114,7 +114,7 @@ pub(crate) fn cell_bytes(unit: u32, block: u32, buffer: usize, write: u32) -> Op
         let block = unit.saturating_mul(block.checked_div(unit)?);
         return fits(block).then_some((block, block));
     }
-    let fewest = unit.div_ceil(block);
+    let fewest = unit.checked_add(block.checked_sub(1)?)?.checked_div(block)?;
     let most = unit.checked_div(BLOCK_BYTES_MIN)?;
     let pieces = (fewest..=most).find(|pieces| unit.checked_rem(*pieces) == Some(0))?;
     fits(unit).then_some((unit.checked_div(pieces)?, unit))
