@@ -69,6 +69,8 @@ struct Left {
     places: HashMap<DeviceIdBuf, Box<str>>,
     /// How many places each site takes.
     sites: HashMap<Box<str>, u32>,
+    /// Whether the places are surely those that the store knows.
+    is_sure: bool,
 }
 
 /// What the limits of all campaigns have left, on this server.
@@ -88,10 +90,22 @@ impl Budgets {
         places: impl FnOnce() -> Vec<(DeviceIdBuf, Box<str>)>,
         now: Timestamp,
     ) {
-        if self.campaigns.get(&campaign).is_some_and(|left| left.limits == *limits) {
-            return;
+        let mut former = None;
+        if let Some(left) = self.campaigns.get_mut(&campaign) {
+            if left.limits == *limits && left.is_sure {
+                return;
+            }
+            if left.limits == *limits {
+                left.places.clear();
+                left.sites.clear();
+                left.is_sure = true;
+                for (device, site) in places() {
+                    left.place(device, site);
+                }
+                return;
+            }
+            former = left.is_sure.then(|| left.places.drain().collect());
         }
-        let former = self.campaigns.remove(&campaign).map(|left| left.places.into_iter().collect());
         let flow = |amount: u64, period| (amount > 0).then(|| Flow::new(amount, period, now));
         let mut left = Left {
             limits: *limits,
@@ -99,6 +113,7 @@ impl Budgets {
             bytes: flow(limits.bytes_per_second, Millis(1000)),
             places: HashMap::new(),
             sites: HashMap::new(),
+            is_sure: true,
         };
         for (device, site) in former.unwrap_or_else(places) {
             left.place(device, site);
@@ -106,10 +121,17 @@ impl Budgets {
         self.campaigns.insert(campaign, left);
     }
 
-    /// Whether a campaign's limits are known.
+    /// Whether a campaign's limits and places are known.
     #[must_use]
     pub fn knows(&self, campaign: CampaignId) -> bool {
-        self.campaigns.contains_key(&campaign)
+        self.campaigns.get(&campaign).is_some_and(|left| left.is_sure)
+    }
+
+    /// A commit failed, and nobody knows whether it happened: places are asked for again before the next admission.
+    pub fn doubt(&mut self) {
+        for left in self.campaigns.values_mut() {
+            left.is_sure = false;
+        }
     }
 
     /// Forgets a campaign that has ended.

@@ -624,7 +624,7 @@ pub fn report(
 
 /// A device asked for the first block of an offer, with a grant that is good.
 pub fn asked(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     id: &DeviceIdBuf,
     known: Option<&Known>,
     offer: ota_core::number::OfferId,
@@ -644,11 +644,18 @@ pub fn asked(
     if draft.known.view.campaign(campaign).is_none() {
         return Decision::refuse(RefuseCode::StaleOffer, Some(offer));
     }
+    let mut decision = Decision { asked_for: Some(campaign), ..Decision::default() };
+    // Whoever was silent has lost its place among those who download, and needs one again.
+    if latest.phase == AttemptPhase::Silent {
+        if let Err(retry_after) = context.budgets.admit(campaign, id, &latest.site, context.now) {
+            return Decision { said: vec![Said::Busy { retry_after }], ..Decision::default() };
+        }
+        decision.admitted = Some((campaign, id.clone()));
+    }
     draft.device.heard = draft.device.heard.max(context.now);
     if let Some(next) = attempt::asked(latest, &draft.rules(campaign), context.now) {
         draft.put(campaign, next, context.now);
     }
-    let mut decision = Decision { asked_for: Some(campaign), ..Decision::default() };
     draft.finish(&mut decision);
     decision
 }

@@ -68,13 +68,8 @@ pub(crate) async fn run<K>(
             }
         }
         open.clear();
-        let outcomes = match commit(store, units).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                waiting.iter().for_each(|(_, decision)| undo(decision));
-                return Err(error);
-            }
-        };
+        // After an error nobody knows what has happened: nothing is undone, the caller asks the store again.
+        let outcomes = commit(store, units).await?;
         for ((index, decision), outcome) in waiting.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Committed => done[index] = Some(decision),

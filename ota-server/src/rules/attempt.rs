@@ -192,11 +192,8 @@ pub fn reported(
         return Err(Disbelief::OutOfOrder);
     }
     Ok(Heard::Changed(match report.phase {
-        Phase::Offered => moved(next, P::Offered, 0, rules, now),
-        // Progress within a phase moves no deadline: a device that trickles for ever is not one that works.
-        Phase::Downloading if was == P::Downloading => next,
-        Phase::Downloading if !attempt.asked => next,
-        Phase::Downloading => moved(next, P::Downloading, 0, rules, now),
+        // That a download runs shows in the requests for blocks; a report of it moves no deadline and takes no place.
+        Phase::Offered | Phase::Downloading => next,
         Phase::Downloaded => moved(next, P::Downloaded, 0, rules, now),
         Phase::Verified => moved(next, P::Verified, 0, rules, now),
         Phase::Installed => moved(next, P::Installed, 0, rules, now),

@@ -500,6 +500,11 @@ pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option
             });
             step.or_else(|| grown(campaign, counted, now))
         }
+        // Devices that come late are still served, so the last gate still watches them.
+        S::Completed => {
+            let stage = campaign.plan.stages.last()?;
+            judged(campaign, &stage.gate, counted, now, |_| "")
+        }
         _ => None,
     }
 }

@@ -111,7 +111,7 @@ pub fn turn(plan: &Plan, state: CampaignState, progress: &Progress, rank: u32, n
     match usize::from(stage).checked_sub(1).and_then(|index| plan.stages.get(index)).map(|stage| stage.pace) {
         Some(Pace::Linear { over }) => {
             let behind = rank.saturating_sub(from).saturating_add(1);
-            let span = u128::from(over.0) * u128::from(behind) / u128::from((until - from).max(1));
+            let span = (u128::from(over.0) * u128::from(behind)).div_ceil(u128::from((until - from).max(1)));
             let lost = progress.paused.map_or(Millis(0), |paused| now.since(paused.at));
             Turn::About(progress.since.plus(Millis(u64::try_from(span).unwrap_or(u64::MAX))).plus(lost))
         }

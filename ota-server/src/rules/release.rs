@@ -165,6 +165,51 @@ impl Uploaded {
     }
 }
 
+/// A file that another host keeps: what is known of it is what the uploader brings along.
+///
+/// # Errors
+/// [`ReleaseError::NoUrl`] without a URL; [`ReleaseError::Integrity`] without a SHA-256, which it is recognised by when
+/// the server fetches it.
+pub fn kept_elsewhere(
+    name: FileNameBuf,
+    revision: RevisionBuf,
+    target: InstallTargetBuf,
+    size: u64,
+    given: &[&str],
+    urls: Vec<UrlBuf>,
+) -> Result<FileRecord, ReleaseError> {
+    if urls.is_empty() {
+        return Err(ReleaseError::NoUrl(name));
+    }
+    let strings = match IntegrityStrings::parse(given.iter().copied()) {
+        Ok(strings) => strings,
+        Err(error) => return Err(ReleaseError::Integrity { file: name, why: error.to_string().into() }),
+    };
+    let sha256 = strings.as_slice().iter().find_map(|string| match string {
+        IntegrityString::Sha256(digest) => Some(Sha256Digest(*digest)),
+        _ => None,
+    });
+    let Some(digest) = sha256 else {
+        return Err(ReleaseError::Integrity {
+            file: name,
+            why: "a file kept elsewhere needs its sha2-256".into(),
+        });
+    };
+    let mut integrity: Vec<IntegrityString> = strings.as_slice().to_vec();
+    integrity.sort_by_key(IntegrityString::algorithm);
+    Ok(FileRecord {
+        name,
+        revision,
+        size: ota_core::number::ByteLength(size),
+        target,
+        digest,
+        integrity: integrity.iter().map(|string| string.to_string().into()).collect(),
+        block_map: None,
+        urls,
+        hosting: Hosting::Elsewhere,
+    })
+}
+
 /// A draft as it is kept.
 ///
 /// # Errors

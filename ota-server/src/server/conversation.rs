@@ -129,7 +129,9 @@ impl Server {
             match &event.kind {
                 Kind::CheckIn(said, dialect) => decide::check_in(&mut context, device, known, said, *dialect),
                 Kind::Report(said, dialect) => decide::report(&context, device, known, said, *dialect),
-                Kind::Asked(said, _, dialect) => decide::asked(&context, device, known, said.offer, *dialect),
+                Kind::Asked(said, _, dialect) => {
+                    decide::asked(&mut context, device, known, said.offer, *dialect)
+                }
                 Kind::Overdue(campaign) => decide::overdue(now, device, known, *campaign),
                 Kind::Cancel(campaign) => decide::cancel(&context, device, known, *campaign),
             }
@@ -149,7 +151,10 @@ impl Server {
                     }
                 }
             }
-            Err(_) => self.store_failed(&events, out),
+            Err(_) => {
+                self.budgets().doubt();
+                self.store_failed(&events, out);
+            }
         }
     }
 
@@ -224,7 +229,7 @@ impl Server {
 
     /// Makes sure that the limits of all campaigns that these devices could come to are known.
     async fn know_budgets(&self, events: &[Event<Kind>]) -> Result<(), ota_core::fleet::StoreError> {
-        if events.iter().all(|event| !matches!(event.kind, Kind::CheckIn(..))) {
+        if events.iter().all(|event| !matches!(event.kind, Kind::CheckIn(..) | Kind::Asked(..))) {
             return Ok(());
         }
         for view in self.inner.catalog.known() {

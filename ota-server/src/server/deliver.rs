@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use ota_core::fleet::{Dialect, Outbound, StoreError};
+use ota_core::fleet::{Dialect, Outbound, StoreError, StoreErrorKind};
 use ota_core::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, REQUEST_BYTES_MAX};
 use ota_core::number::ReleaseId;
 use ota_core::text::DeviceIdBuf;
+use ota_core::time::Millis;
 use ota_core::wire::RefuseCode;
 
 use super::Server;
+use super::elsewhere::Elsewhen;
 use crate::conversation::{Block, Said, WantBlocks};
 use crate::delivery::grant::Granted;
 use crate::delivery::shelf::{Parts, Source};
+
+/// How long a device waits for a file that is being fetched from its host.
+const FETCH_RETRY: Millis = Millis(5_000);
 
 impl Server {
     /// What a request's grant permits, and whether the request is within the limits of the protocol.
@@ -60,6 +65,26 @@ impl Server {
             blocks.push(Said::Block(Block { offer: said.offer, part: said.part, offset, bytes }));
         }
         Ok(blocks)
+    }
+
+    /// A part could not be read: perhaps because another host keeps it and it has not been fetched yet.
+    pub(super) fn not_here(
+        &self,
+        parts: &Parts,
+        source: &Source,
+        error: &StoreError,
+    ) -> Result<Vec<Said>, RefuseCode> {
+        let file = match source {
+            Source::Blob { digest, .. } if error.kind() == StoreErrorKind::NotFound => {
+                parts.elsewhere.iter().find(|file| file.digest == *digest)
+            }
+            _ => None,
+        };
+        match file.map(|file| self.want_elsewhere(file)) {
+            Some(Elsewhen::Soon) => Ok(vec![Said::Busy { retry_after: FETCH_RETRY }]),
+            Some(Elsewhen::Never) => Err(RefuseCode::NoSuchPart),
+            None => Err(RefuseCode::Internal),
+        }
     }
 
     /// What can be fetched under a grant: read from the store once, then from memory.

@@ -10,6 +10,7 @@
 mod commands;
 mod conversation;
 mod deliver;
+mod elsewhere;
 mod host;
 mod lists;
 mod queries;
@@ -37,6 +38,7 @@ pub use self::queries::{
 };
 pub use self::signing::{KeySigner, NoSigner};
 use crate::delivery::budget::Budgets;
+use crate::delivery::fetch::Fetcher;
 use crate::delivery::grant::Keyring;
 use crate::delivery::shelf::{Parts, Shelf};
 use crate::engine::catalog::Catalog;
@@ -112,6 +114,9 @@ struct Inner {
     ending: Mutex<Vec<(ProductIdBuf, CampaignId)>>,
     /// Sessions of devices that speak the original protocol.
     sft: Mutex<sft::Sessions>,
+    /// Files of other hosts that devices have asked for.
+    elsewhere: Mutex<elsewhere::Waiting>,
+    fetcher: Option<Arc<dyn Fetcher>>,
     refusals: Refusals,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
@@ -125,10 +130,18 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     signer: Arc<dyn AssignmentSigner>,
+    fetcher: Option<Arc<dyn Fetcher>>,
     config: Config,
 }
 
 impl Builder {
+    /// What fetches files that other hosts keep. Without one such files are not served in blocks.
+    #[must_use]
+    pub fn fetcher(mut self, fetcher: Arc<dyn Fetcher>) -> Self {
+        self.fetcher = Some(fetcher);
+        self
+    }
+
     /// Another clock than the system's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -165,6 +178,8 @@ impl Builder {
             notified: Mutex::default(),
             ending: Mutex::default(),
             sft: Mutex::default(),
+            elsewhere: Mutex::default(),
+            fetcher: self.fetcher,
             refusals: Refusals::default(),
             ticking: tokio::sync::Mutex::default(),
             config: self.config,
@@ -192,13 +207,19 @@ impl Server {
         entropy: Arc<dyn Entropy>,
     ) -> Builder {
         let (clock, signer) = (Arc::new(SystemClock), Arc::new(NoSigner));
-        Builder { store, blobs, link, clock, entropy, signer, config: Config::default() }
+        Builder { store, blobs, link, clock, entropy, signer, fetcher: None, config: Config::default() }
     }
 
     /// Serves until the link is closed: receives, handles, sends, and ticks once a second.
     ///
     /// A store that fails is tried again with back-off; devices are told to wait meanwhile.
     pub async fn run(&self) {
+        let fetching = tokio::spawn(self.clone().keep_fetching());
+        self.serve_link().await;
+        fetching.abort();
+    }
+
+    async fn serve_link(&self) {
         let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pause = core::time::Duration::from_millis(100);

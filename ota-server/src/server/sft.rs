@@ -213,7 +213,14 @@ impl Server {
         let part = ota_core::wire::Part::File(ota_core::number::FileIndex(wanted.index));
         let source = parts.source(part).ok_or(None)?;
         self.budgets().take_bytes(campaign, wanted.length, self.now()).map_err(Some)?;
-        self.inner.shelf.read(&source, wanted.offset, wanted.length).await.map_err(|_| Some(Millis(1_000)))
+        match self.inner.shelf.read(&source, wanted.offset, wanted.length).await {
+            Ok(bytes) => Ok(bytes),
+            Err(error) => match self.not_here(&parts, &source, &error) {
+                Ok(_) => Err(Some(Millis(1_000))),
+                Err(RefuseCode::NoSuchPart) => Err(None),
+                Err(_) => Err(Some(Millis(1_000))),
+            },
+        }
     }
 
     /// Looks at sessions whose time has come: check-ins that wait for their turn, chunks that wait for bandwidth.

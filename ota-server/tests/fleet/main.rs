@@ -1,6 +1,8 @@
 //! The server as people and devices meet it: real rules, the reference stores, messages as bytes.
 
 mod bad_input;
+mod campaigns;
+mod elsewhere;
 mod sft;
 mod slice;
 mod support;
