@@ -38,7 +38,7 @@ enum State {
     /// One list of files may be sent.
     Permitted,
     /// A list was sent, and chunks are being asked for.
-    Fetching(Fetch),
+    Fetching(Box<Fetch>),
 }
 
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ impl Session {
         let mut fetch = Fetch::new(offer, release, files, now);
         // Where the device is shows its next message.
         fetch.has_asked = true;
-        Self { state: State::Fetching(fetch), is_fresh: Some(false), kept: None }
+        Self { state: State::Fetching(Box::new(fetch)), is_fresh: Some(false), kept: None }
     }
 
     /// Takes a message. `nonce` is what stands for the nonce that this protocol does not have.
@@ -197,6 +197,7 @@ impl Session {
 
     fn status(&mut self, status: &Status<'_>) -> Step {
         let State::Fetching(fetch) = &mut self.state else { return Step::Nothing };
+        let fetch = &mut **fetch;
         let Some(place) = fetch.place_of(&status.file) else { return Step::Nothing };
         let done = fetch.files.iter().take(place + 1).map(|file| file.size).sum();
         let report = |phase, code| {
@@ -255,7 +256,7 @@ impl Session {
             .ok_or(EncodeError::TooLarge)?;
         let message =
             Down::UpdateAvailable(UpdateAvailable { files: Entries::from_slice(&updates) }).to_vec()?;
-        self.state = State::Fetching(Fetch::new(offer.id, offer.release, offer.files.clone(), now));
+        self.state = State::Fetching(Box::new(Fetch::new(offer.id, offer.release, offer.files.clone(), now)));
         self.kept = None;
         Ok(Some(message.into()))
     }

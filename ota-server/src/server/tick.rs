@@ -33,6 +33,8 @@ use crate::rules::view::{CampaignView, ProductView, TargetView};
 
 /// How many attempts one tick sweeps at most in one go.
 const SWEEP: usize = 512;
+/// Under what the index of campaigns keeps those that were stopped.
+const STOPPED: u64 = 2;
 
 impl Server {
     /// Does what is due now.
@@ -62,8 +64,14 @@ impl Server {
     /// Puts the views of all products into memory: devices could come from any of them.
     pub(super) async fn load_products(&self) -> Result<(), StoreError> {
         for (key, _) in scan_all(&self.inner.store, &Query::table(Table::Product)).await? {
-            if let Key::Product(product) = key {
-                self.inner.catalog.product(&product).await?;
+            let Key::Product(product) = key else { continue };
+            self.inner.catalog.product(&product).await?;
+            // Whatever was being taken back when the last server stopped is taken back by this one.
+            let stopped = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(STOPPED);
+            for (key, _) in scan_all(&self.inner.store, &Query::under(stopped)).await? {
+                if let Key::Campaign(campaign) = key {
+                    self.end(&product, campaign);
+                }
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod bad_input;
 mod campaigns;
 mod elsewhere;
+mod evidence;
 mod sft;
 mod slice;
 mod support;
