@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod flash;
+pub mod fleet;
 pub mod fleet_server;
 pub mod hostile;
 pub mod link;
