@@ -98,6 +98,12 @@ impl Installation {
         self.folder.join("tls/ca.pem")
     }
 
+    /// The certificate and the private key of the broker inside.
+    #[must_use]
+    pub fn broker_identity(&self) -> (PathBuf, PathBuf) {
+        (self.folder.join("tls/server.pem"), self.folder.join("tls/server.key"))
+    }
+
     /// The key that signs assignments, and its public half.
     ///
     /// # Errors

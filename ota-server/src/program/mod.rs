@@ -26,7 +26,10 @@ pub use self::host::SystemEntropy;
 pub use self::installation::{DeviceCertificate, Installation};
 pub use self::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer};
 pub use self::serve::{FirstToken, Running};
-pub use self::settings::{BrokerSettings, Layers, SETTINGS, Setting, SettingError, Settings, Source};
+pub use self::settings::{
+    BrokerSettings, EmbeddedSettings, ExternalSettings, Layers, SETTINGS, Setting, SettingError, Settings,
+    Source,
+};
 
 /// Runs the program with the arguments of the process.
 #[must_use]

@@ -83,7 +83,7 @@ impl Running {
         })?;
         let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
         let (store, blobs) = open(&installation).await?;
-        let devices = Devices::start(settings.broker.as_ref())?;
+        let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
         let (signer, public) = installation.assignment_signer()?;
         let server = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy))
             .signer(Arc::new(KeySigner::for_all(Boxed(signer))))
@@ -173,7 +173,7 @@ impl Running {
     /// [`Failure`] if something had failed before.
     pub async fn stop(mut self) -> Result<(), Failure> {
         drop(self.stop.take());
-        self.devices.close();
+        self.devices.close().await;
         let http = tokio::time::timeout(GOODBYE, &mut self.http).await;
         if http.is_err() {
             self.http.abort();

@@ -61,9 +61,15 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "mqtt.broker",
-        "none",
-        "none, or the host and port of a broker, such as broker.example:8883",
+        "embedded",
+        "embedded, none, or the host and port of a broker, such as broker.example:8883",
         "the MQTT broker that devices connect to",
+    ),
+    setting(
+        "mqtt.listen",
+        "127.0.0.1:8883",
+        "an address and a port, such as 0.0.0.0:8883; port 0 takes a free one",
+        "where the embedded broker listens for devices, with TLS and client certificates",
     ),
     setting("mqtt.version", "3.1.1", "3.1.1 or 5", "the version of MQTT spoken with the broker"),
     setting(
@@ -204,8 +210,8 @@ pub struct Settings {
     pub http_listen: SocketAddr,
     /// The largest file, in bytes.
     pub file_bytes_max: u64,
-    /// The broker, if there is one.
-    pub broker: Option<BrokerSettings>,
+    /// The broker.
+    pub broker: BrokerSettings,
     /// When a device with nothing to do checks in again.
     pub check_in: Millis,
     /// How long an assignment is good for.
@@ -216,9 +222,29 @@ pub struct Settings {
     pub log: LevelFilter,
 }
 
-/// How the broker is reached.
+/// The broker that devices connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerSettings {
+pub enum BrokerSettings {
+    /// There is none.
+    None,
+    /// The one inside.
+    Embedded(EmbeddedSettings),
+    /// One elsewhere.
+    External(Box<ExternalSettings>),
+}
+
+/// How the broker inside is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What native topics begin with.
+    pub prefix: String,
+}
+
+/// How a broker elsewhere is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalSettings {
     /// Name or address.
     pub host: String,
     /// Port.
@@ -362,16 +388,23 @@ impl Layers {
         })
     }
 
-    fn broker(&self) -> Result<Option<BrokerSettings>, SettingError> {
-        let address = self.read("mqtt.broker", |text| {
-            if text == "none" {
-                return Some(None);
+    fn broker(&self) -> Result<BrokerSettings, SettingError> {
+        let kind = self.read("mqtt.broker", |text| match text {
+            "none" | "embedded" => Some(None),
+            text => {
+                let (host, port) = text.rsplit_once(':')?;
+                let port = port.parse().ok().filter(|port| *port != 0)?;
+                (!host.is_empty()).then(|| Some((host.trim_matches(['[', ']']).to_owned(), port)))
             }
-            let (host, port) = text.rsplit_once(':')?;
-            let port = port.parse().ok().filter(|port| *port != 0)?;
-            (!host.is_empty()).then(|| Some((host.trim_matches(['[', ']']).to_owned(), port)))
         })?;
-        let Some((host, port)) = address else { return Ok(None) };
+        let prefix = self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?;
+        let Some((host, port)) = kind else {
+            if self.text("mqtt.broker").0 == "none" {
+                return Ok(BrokerSettings::None);
+            }
+            let listen = self.read("mqtt.listen", |text| text.parse().ok())?;
+            return Ok(BrokerSettings::Embedded(EmbeddedSettings { listen, prefix }));
+        };
         let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
         let file = |key| {
             self.read(key, |text| match text {
@@ -386,7 +419,7 @@ impl Layers {
             (Some(_), None) => return self.read("mqtt.key", |_| None),
         };
         let is_name = |text: &str| !text.is_empty() && !text.contains(['/', '+', '#', '\0']);
-        Ok(Some(BrokerSettings {
+        Ok(BrokerSettings::External(Box::new(ExternalSettings {
             host,
             port,
             version: self.read("mqtt.version", |text| match text {
@@ -399,12 +432,12 @@ impl Layers {
             password_file: file("mqtt.password_file")?,
             ca: file("mqtt.ca")?,
             identity,
-            prefix: self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?,
+            prefix,
             share_group: self.read("mqtt.share_group", |text| match text {
                 "" => Some(None),
                 text => is_name(text).then(|| Some(text.to_owned())),
             })?,
-        }))
+        })))
     }
 }
 
@@ -432,7 +465,7 @@ mod tests {
     fn the_defaults_are_allowed() {
         let settings = Layers::default().settings().unwrap();
         assert_eq!(settings.http_listen.to_string(), "127.0.0.1:8480");
-        assert_eq!(settings.broker, None);
+        assert!(matches!(settings.broker, BrokerSettings::Embedded(_)));
     }
 
     #[test]
@@ -445,6 +478,8 @@ mod tests {
             ("http.file_mib_max", "0"),
             ("mqtt.broker", "broker"),
             ("mqtt.broker", "broker:0"),
+            ("mqtt.listen", "8883"),
+            ("mqtt.prefix", "a/#"),
             ("devices.check_in", "8d"),
             ("devices.assignment_life", "1s"),
             ("cache_mib", "-1"),

@@ -1,5 +1,6 @@
 //! The program `ota` as people and scripts use it: the real binary, a real server, a temporary folder.
 
+mod broker;
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;

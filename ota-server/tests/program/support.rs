@@ -69,6 +69,8 @@ pub(crate) struct Server {
     folder: PathBuf,
     data: String,
     pub(crate) address: String,
+    /// Where devices connect.
+    pub(crate) broker: String,
     pub(crate) token: Option<String>,
 }
 
@@ -79,24 +81,36 @@ impl Server {
 
     pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
         let data = folder.join("data").to_str().unwrap().to_owned();
-        let arguments = ["serve", "--data", &data, "--http-listen", "127.0.0.1:0", "--log", "warn"];
+        let arguments = [
+            "serve",
+            "--data",
+            &data,
+            "--http-listen",
+            "127.0.0.1:0",
+            "--mqtt-listen",
+            "127.0.0.1:0",
+            "--log",
+            "warn",
+        ];
         let mut command = Ota::new(folder).command(&[&arguments, more].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let (mut address, mut token) = (None, None);
+        let (mut address, mut broker, mut token) = (None, None, None);
         loop {
             let line = lines.next().expect("the server ended before it said that it serves");
             match line.trim().split_once(' ') {
                 Some(("API", rest)) => address = Some(rest.trim().to_owned()),
+                Some(("devices", rest)) => broker = rest.trim().split(' ').next().map(str::to_owned),
                 Some(("Ctrl-C", _)) => break,
                 None if line.contains("ota_") => token = Some(line.trim().to_owned()),
                 _ => {}
             }
         }
         let address = address.expect("it says where it listens");
+        let broker = broker.expect("it says where devices connect");
         // Whoever writes to a closed pipe dies of it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, folder: folder.to_owned(), data, address, token }
+        Self { child, folder: folder.to_owned(), data, address, broker, token }
     }
 
     pub(crate) fn data(&self) -> &str {
