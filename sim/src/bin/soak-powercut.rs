@@ -10,7 +10,8 @@ fn main() {
     let depth = std::env::args().nth(1).map_or(2, |text| text.parse().expect("a depth"));
     println!("cuts up to {depth} deep");
     let lucks = vec![Luck::Untouched, Luck::Completed, Luck::Random(0x5EED)];
-    let sweeps: [(&str, fn(Vec<Luck>, usize) -> Counts); 3] = [
+    type Sweep = fn(Vec<Luck>, usize) -> Counts;
+    let sweeps: [(&str, Sweep); 3] = [
         ("units of 4, blocks of 1024", UpdateSweep::<4, 1024>::run),
         ("units of 1, blocks of 4096", UpdateSweep::<1, 4096>::run),
         ("units of 8, blocks of 2048", UpdateSweep::<8, 2048>::run),
