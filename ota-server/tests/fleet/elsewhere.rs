@@ -33,7 +33,7 @@ impl Host {
 impl Fetcher for Host {
     async fn fetch(&self, _: &UrlBuf, offset: u64, length: u64) -> Result<Bytes, BoxError> {
         let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
-        if self.fails_every > 0 && count % self.fails_every == 0 {
+        if self.fails_every > 0 && count.is_multiple_of(self.fails_every) {
             return Err("connection reset".into());
         }
         self.requests.lock().unwrap().push((offset, length));

@@ -17,7 +17,7 @@
 //! use ota_core::wire::topic::TopicPrefix;
 //! use ota_transport::broker::{BrokerConfig, DeviceAuthorizer, EmbeddedBroker, ListenOn};
 //!
-//! # async fn run(tls: Arc<rustls::ServerConfig>) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn run(tls: Arc<rustls::ServerConfig>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! let authorizer = DeviceAuthorizer::new(TopicRules::new(TopicPrefix::DEFAULT));
 //! let listeners = vec![ListenOn { address: ([0, 0, 0, 0], 8883).into(), tls: Some(tls) }];
 //! let config = BrokerConfig { listeners, ..BrokerConfig::default() };
