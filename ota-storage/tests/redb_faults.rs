@@ -2,8 +2,8 @@
 //! again by itself once the medium does.
 #![cfg(feature = "redb")]
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ota_core::fleet::records::Setting;
