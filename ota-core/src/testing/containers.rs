@@ -83,6 +83,7 @@ impl<A: Generate, B: Generate> Generate for (A, B) {
 }
 
 /// Records field by field: each as its type has it, or by the function behind the colon.
+#[cfg(feature = "fleet")]
 macro_rules! fields {
     ($($type:ident { $($field:ident $(: $make:expr)?),+ $(,)? })+) => {
         $(impl Generate for $type {
@@ -109,4 +110,6 @@ macro_rules! choice {
     };
 }
 
-pub(super) use {choice, fields};
+pub(super) use choice;
+#[cfg(feature = "fleet")]
+pub(super) use fields;
