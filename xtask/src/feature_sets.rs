@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::project::Project;
 use crate::test::{Context, Verdict};
 
-/// Where every set is built, not only the features one by one: backends meet here in any combination.
+/// Where every set is built while there are few features: backends meet here in any combination.
 const POWERSET: [&str; 2] = ["ota-storage", "ota-transport"];
 /// Up to so many features all sets are built; above, each alone and all. Backends do not know each other, so what breaks
 /// shows alone or with all, and each further set of a broker's or a database's features is a build of its own.

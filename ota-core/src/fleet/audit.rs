@@ -2,8 +2,8 @@
 
 use alloc::string::String;
 
-use sha2::{Digest, Sha256};
-
+use crate::crypto::Hasher;
+use crate::crypto::soft::SoftSha256;
 use crate::time::Timestamp;
 
 /// SHA-256 of an entry, its place and the hash of the entry before it.
@@ -57,14 +57,14 @@ impl AuditEntry {
 
 /// Every field goes in behind its length, so that no two entries have the same bytes.
 fn hash(sequence: u64, previous: AuditHash, draft: &AuditDraft) -> [u8; 32] {
-    let mut hasher = Sha256::new();
+    let mut hasher = SoftSha256::new();
     hasher.update(b"ota/v1/audit\0");
-    hasher.update(sequence.to_be_bytes());
-    hasher.update(previous.0);
-    hasher.update(draft.at.0.to_be_bytes());
+    hasher.update(&sequence.to_be_bytes());
+    hasher.update(&previous.0);
+    hasher.update(&draft.at.0.to_be_bytes());
     for text in [&draft.principal, &draft.action, &draft.subject, &draft.product, &draft.detail] {
-        hasher.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         hasher.update(text.as_bytes());
     }
-    hasher.finalize().into()
+    hasher.finish()
 }

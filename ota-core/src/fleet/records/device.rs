@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
+use crate::crypto::digest;
+use crate::crypto::soft::SoftSha256;
 use crate::fleet::{Index, IndexEntry, Key};
 use crate::number::{CampaignId, SecurityEpoch, Sha256Digest};
 use crate::text::{DeviceIdBuf, FileNameBuf, HardwareRevisionBuf, ProductIdBuf, RevisionBuf};
@@ -150,7 +151,7 @@ impl Device {
     /// The bucket of a device id: the first 12 bits of its SHA-256.
     #[must_use]
     pub fn bucket_of(id: &DeviceIdBuf) -> u16 {
-        let [first, second, ..] = <[u8; 32]>::from(Sha256::digest(id.as_str()));
+        let [first, second, ..] = digest::<SoftSha256>(id.as_str().as_bytes());
         u16::from_be_bytes([first, second]) >> 4
     }
 }
