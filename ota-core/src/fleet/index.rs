@@ -36,6 +36,8 @@ numbered! {
         InternedText = 11,
         /// Tokens by principal.
         TokenPrincipal = 12,
+        /// Enrolments by product.
+        EnrolmentProduct = 13,
     }
 }
 
@@ -50,6 +52,7 @@ impl Index {
             Self::ReleaseVersion | Self::ReleaseFile | Self::ReleaseBlob => Table::Release,
             Self::InternedText => Table::Interned,
             Self::TokenPrincipal => Table::Token,
+            Self::EnrolmentProduct => Table::Enrolment,
         }
     }
 }

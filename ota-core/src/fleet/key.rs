@@ -36,6 +36,10 @@ numbered! {
         Token = 12,
         /// A setting of the installation.
         Setting = 13,
+        /// How the revisions of a file spread over a product.
+        Course = 14,
+        /// The right of an unknown device to register itself.
+        Enrolment = 15,
     }
 }
 
@@ -69,6 +73,10 @@ pub enum Key {
     Token(Box<str>),
     /// A setting.
     Setting(Box<str>),
+    /// The course of a file of a product; the number is its interned name.
+    Course(ProductIdBuf, u32),
+    /// An enrolment, by the SHA-256 of what gives it.
+    Enrolment(Sha256Digest),
 }
 
 impl Key {
@@ -89,6 +97,8 @@ impl Key {
             Self::Principal(_) => Table::Principal,
             Self::Token(_) => Table::Token,
             Self::Setting(_) => Table::Setting,
+            Self::Course(..) => Table::Course,
+            Self::Enrolment(_) => Table::Enrolment,
         }
     }
 
@@ -107,13 +117,13 @@ impl Key {
                 bytes.push(0);
                 bytes.extend_from_slice(&version.0.to_be_bytes());
             }
-            Self::Blob(digest) => bytes.extend_from_slice(&digest.0),
+            Self::Blob(digest) | Self::Enrolment(digest) => bytes.extend_from_slice(&digest.0),
             Self::Campaign(campaign) => bytes.extend_from_slice(&campaign.0.to_be_bytes()),
             Self::Attempt(campaign, device) => {
                 bytes.extend_from_slice(&campaign.0.to_be_bytes());
                 bytes.extend_from_slice(device.as_str().as_bytes());
             }
-            Self::Interned(product, number) => {
+            Self::Interned(product, number) | Self::Course(product, number) => {
                 bytes.extend_from_slice(product.as_str().as_bytes());
                 bytes.push(0);
                 bytes.extend_from_slice(&number.to_be_bytes());
@@ -160,6 +170,11 @@ impl Key {
             Table::Principal => Self::Principal(text(bytes)?.into()),
             Table::Token => Self::Token(text(bytes)?.into()),
             Table::Setting => Self::Setting(text(bytes)?.into()),
+            Table::Course => {
+                let (name, number) = product_and_rest(bytes)?;
+                Self::Course(name, u32::from_be_bytes(number.try_into().ok()?))
+            }
+            Table::Enrolment => Self::Enrolment(Sha256Digest(bytes.try_into().ok()?)),
         })
     }
 }
@@ -198,6 +213,8 @@ impl core::fmt::Display for Key {
             Self::Principal(name) => write!(f, "principal {name}"),
             Self::Token(name) => write!(f, "token {name}"),
             Self::Setting(name) => write!(f, "setting {name}"),
+            Self::Course(product, number) => write!(f, "course of name {number} of {product}"),
+            Self::Enrolment(digest) => write!(f, "enrolment {digest}"),
         }
     }
 }
@@ -219,6 +236,8 @@ mod tests {
             Key::Campaign(CampaignId(u64::MAX)),
             Key::Attempt(CampaignId(1), device),
             Key::Interned(product.clone(), 0),
+            Key::Course(product.clone(), 3),
+            Key::Enrolment(Sha256Digest([1; 32])),
             Key::Group(product, "a group\0with anything".into()),
             Key::GrantKey(9),
             Key::Principal("".into()),

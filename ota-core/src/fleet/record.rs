@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::records::{
-    Attempt, BlobRecord, Campaign, Device, GrantKey, Group, Interned, PrincipalRecord, Product,
-    ReleaseRecord, RootRecord, Setting, Token,
+    Attempt, BlobRecord, Campaign, Device, Enrolment, FileCourse, GrantKey, Group, Interned, PrincipalRecord,
+    Product, ReleaseRecord, RootRecord, Setting, Token,
 };
 use super::{IndexEntry, Key, Table};
 
@@ -73,6 +73,8 @@ records! {
     Principal(PrincipalRecord),
     Token(Token),
     Setting(Setting),
+    Course(FileCourse),
+    Enrolment(Enrolment),
 }
 
 impl Record {
@@ -87,6 +89,7 @@ impl Record {
             Self::Campaign(campaign) => campaign.places(&mut places),
             Self::Attempt(attempt) => attempt.places(key, &mut places),
             Self::Token(token) => token.places(&mut places),
+            Self::Enrolment(enrolment) => enrolment.places(&mut places),
             _ => {}
         }
         places

@@ -3,12 +3,13 @@
 use super::containers::{choice, fields};
 use super::{Choices, Generate};
 use crate::fleet::records::{
-    Approval, Attempt, AttemptPhase, AttemptRules, BUCKETS, BlobRecord, BlockMapRecord, Budget, Campaign,
-    CampaignState, Cause, ClaimedFile, Credential, DailyWindow, Date, DateRange, Device, DeviceStatus,
-    FileRecord, Gate, GrantKey, Group, Hosting, Installed, Interned, Limits, Moment, OnFailure, Pace,
-    PausedFrom, PersonRole, Plan, PrincipalRecord, Product, Progress, Promotion, ReleaseRecord,
-    ReleaseStatus, RequirementRecord, RoleGrant, RootRecord, Sample, Schedule, Setting, Stage, Target, Token,
-    Trial,
+    Amended, Amendment, Approval, Attempt, AttemptPhase, AttemptRules, BUCKETS, BlobRecord, BlockMapRecord,
+    Budget, Campaign, CampaignState, Cause, ClaimedFile, Credential, DailyWindow, Date, DateRange, Device,
+    DeviceStatus, Enrolment, EnrolmentKind, FileCourse, FileProgress, FileRecord, FileSample, Gate, GrantKey,
+    Group, Hosting, Installed, Interned, Limits, Moment, OnFailure, Pace, PausedFrom, PersonRole,
+    PhaseDevices, Plan, PrincipalRecord, Product, Progress, Promotion, ReleaseRecord, ReleaseStatus,
+    RequirementRecord, RevisionDevices, RoleGrant, RootRecord, Sample, Schedule, Seen, Setting, Stage,
+    Target, Token, Trial,
 };
 use crate::fleet::{
     AuditDraft, AuditEntry, AuditHash, CounterChange, CounterKey, CounterPrefix, Dialect, Index, IndexEntry,
@@ -30,6 +31,7 @@ choice! {
         CampaignState::Stopped,
     ];
     Cause = [Cause::Download, Cause::Verification, Cause::Install, Cause::Boot];
+    EnrolmentKind = [EnrolmentKind::Certificate, EnrolmentKind::Token];
     DeviceStatus = [DeviceStatus::Active, DeviceStatus::Quarantined, DeviceStatus::Revoked];
     Dialect = [Dialect::Native, Dialect::Sft];
     Hosting = [Hosting::Here, Hosting::Elsewhere];
@@ -45,10 +47,11 @@ choice! {
 }
 
 fields! {
+    Amendment { what, by, at, reason, seen, approvals }
     Approval { principal, at, hash }
     Attempt {
         product, stage, phase, cause, release, offer, nonce, offered, changed, due, retries, sequence, done, asked,
-        former, hardware, site, moments, detail, attested, dialect,
+        former, hardware, site, moments, detail, attested, dialect, files,
     }
     AttemptRules {
         begin_within, download_within, install_within, confirm_within, retries_max, retry_after, retry_after_max,
@@ -70,6 +73,10 @@ fields! {
         installed, tags: sorted, attempt, epoch, dialect, credential, claimed, failures, claimed_hardware,
         metadata_bytes_max, evidence_key, evidence_seen,
     }
+    Enrolment { product, device, tags, uses_max, uses, expires, created, by }
+    FileCourse { samples }
+    FileProgress { file, phase, code, at }
+    FileSample { at, revisions, others }
     FileRecord { name, revision, size, target, digest, integrity, block_map, urls, hosting }
     Gate {
         sample_min, failures_good_ppm: ppm, failures_bad_ppm: ppm, false_stop_ppm: ppm, missed_stop_ppm: ppm, budgets,
@@ -84,21 +91,24 @@ fields! {
     Moment { at, phase, cause }
     Outbound { dialect, device, payload: payload }
     PausedFrom { state, at }
+    PhaseDevices { phase, devices }
     Plan { trial, stages, schedule, limits, attempts, approvals, on_failure, priority }
     PrincipalRecord { title, roles, disabled, password }
     Product {
         title, created, next_ordinal, next_name, root, next_version, approvals_min, quarantine_after, attested_only,
         dialects, claim, certificate_claims,
     }
-    Progress { stage, since, opened, opened_at, looks, passed, paused, started, revert }
+    Progress { stage, since, opened, opened_at, looks, passed, paused, started, revert, amendment }
     ReleaseRecord {
         product, package, version, status, author, created, hardware, epoch, requirements, files, expires, security,
         notes, sbom, body_size, envelope, withdrawn,
     }
+    RevisionDevices { revision, devices }
     RoleGrant { role, products }
     RootRecord { body, envelope }
-    Sample { at, offered, confirmed, failed }
+    Sample { at, offered, confirmed, failed, stage, phases, causes: causes }
     Schedule { start, end, zone, windows, blackouts }
+    Seen { stage, confirmed, failed, silent, open }
     Setting { value }
     Stage { until_ppm: ppm, pace, gate }
     Stored { version, record }
@@ -108,6 +118,10 @@ fields! {
 
 fn minute(choices: &mut Choices<'_>) -> u16 {
     choices.up_to(24 * 60 - 1) as u16
+}
+
+fn causes(choices: &mut Choices<'_>) -> Option<[u64; 4]> {
+    choices.maybe(|c| [c.u64(), c.u64(), c.u64(), c.u64()])
 }
 
 fn payload(choices: &mut Choices<'_>) -> bytes::Bytes {
@@ -142,9 +156,21 @@ impl Generate for AuditEntry {
 
 impl Generate for Credential {
     fn generate(c: &mut Choices<'_>) -> Self {
-        match c.index(2) {
+        match c.index(3) {
             0 => Self::Certificate { name: Generate::generate(c) },
+            1 => Self::Fingerprints { sha256: Generate::generate(c) },
             _ => Self::Password { salt: Generate::generate(c), hash: Generate::generate(c) },
+        }
+    }
+}
+
+impl Generate for Amended {
+    fn generate(c: &mut Choices<'_>) -> Self {
+        match c.index(4) {
+            0 => Self::Gate,
+            1 => Self::Soak,
+            2 => Self::Limits { limits: Generate::generate(c) },
+            _ => Self::Target { target: Generate::generate(c) },
         }
     }
 }
@@ -235,6 +261,8 @@ fn key_of(table: Table, c: &mut Choices<'_>) -> Key {
         Table::Principal => Key::Principal(Generate::generate(c)),
         Table::Token => Key::Token(Generate::generate(c)),
         Table::Setting => Key::Setting(Generate::generate(c)),
+        Table::Course => Key::Course(Generate::generate(c), c.u32()),
+        Table::Enrolment => Key::Enrolment(Generate::generate(c)),
     }
 }
 
@@ -260,6 +288,8 @@ fn record_of(table: Table, c: &mut Choices<'_>) -> Record {
         Table::Principal => Record::Principal(Generate::generate(c)),
         Table::Token => Record::Token(Generate::generate(c)),
         Table::Setting => Record::Setting(Generate::generate(c)),
+        Table::Course => Record::Course(Generate::generate(c)),
+        Table::Enrolment => Record::Enrolment(Generate::generate(c)),
     }
 }
 

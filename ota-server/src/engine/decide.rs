@@ -344,7 +344,7 @@ fn outcome(draft: &mut Draft<'_>, said: &CheckIn, proven: bool, now: Timestamp) 
         && is_news
         && latest.phase != AttemptPhase::Waiting
     {
-        draft.put(campaign, next, now);
+        draft.put(campaign, *next, now);
     }
 }
 
@@ -418,6 +418,7 @@ fn install(
         detail: "".into(),
         attested: false,
         dialect: dialect_number(dialect),
+        files: None,
     };
     let mut next = known.unwrap_or_else(fresh);
     if next.release != step.release.id {
@@ -609,7 +610,7 @@ pub fn report(
         attested: proven,
     };
     match attempt::reported(&latest, &reported, &draft.rules(campaign), now) {
-        Ok(ReportHeard::Changed(next)) => draft.put(campaign, next, now),
+        Ok(ReportHeard::Changed(next)) => draft.put(campaign, *next, now),
         Ok(ReportHeard::Again) => {}
         Err(attempt::Disbelief::Ended) => return Decision::refuse(RefuseCode::StaleOffer, said.offer),
         Err(_) => return Decision::refuse(RefuseCode::ImpossibleReport, said.offer),

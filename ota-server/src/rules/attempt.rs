@@ -26,7 +26,7 @@ pub enum Disbelief {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// The attempt has changed.
-    Changed(Attempt),
+    Changed(Box<Attempt>),
     /// It was heard before; only the acknowledgement had been lost.
     Again,
 }
@@ -172,9 +172,10 @@ pub fn reported(
     match (was, report.phase) {
         // What was confirmed can still be taken back by the device's own bootloader, and by nothing else.
         (P::Confirmed, Phase::RolledBack) => {
-            return Ok(Heard::Changed(moved(next, P::RolledBack, boot_cause(report.code), rules, now)));
+            let next = moved(next, P::RolledBack, boot_cause(report.code), rules, now);
+            return Ok(Heard::Changed(Box::new(next)));
         }
-        (P::Confirmed, Phase::Confirmed) => return Ok(Heard::Changed(next)),
+        (P::Confirmed, Phase::Confirmed) => return Ok(Heard::Changed(Box::new(next))),
         (P::Confirmed | P::Failed | P::RolledBack | P::Rejected | P::Cancelled, _) => {
             return Err(Disbelief::Ended);
         }
@@ -191,7 +192,7 @@ pub fn reported(
     {
         return Err(Disbelief::OutOfOrder);
     }
-    Ok(Heard::Changed(match report.phase {
+    Ok(Heard::Changed(Box::new(match report.phase {
         // That a download runs shows in the requests for blocks; a report of it moves no deadline and takes no place.
         Phase::Offered | Phase::Downloading => next,
         Phase::Downloaded => moved(next, P::Downloaded, 0, rules, now),
@@ -203,7 +204,7 @@ pub fn reported(
         Phase::Rejected => moved(next, P::Rejected, ReportCode::ApplicationRejected.number(), rules, now),
         Phase::Deferred => moved(next, P::Deferred, ReportCode::ApplicationDeferred.number(), rules, now),
         _ => return Err(Disbelief::OutOfOrder),
-    }))
+    })))
 }
 
 /// What a device says about its offer.

@@ -4,8 +4,8 @@
 //! gate and, where the plan asks for it, a person; the only way to the next stage is its gate.
 
 use ota_core::fleet::records::{
-    Approval, Campaign, CampaignState, OnFailure, Pace, PausedFrom, Plan, Product, Progress, Promotion,
-    Sample, Stage, Target,
+    Approval, Campaign, CampaignState, OnFailure, Pace, PausedFrom, PhaseDevices, Plan, Product, Progress,
+    Promotion, Sample, Stage, Target,
 };
 use ota_core::number::{ReleaseId, Sha256Digest};
 use ota_core::text::DeviceIdBuf;
@@ -441,12 +441,14 @@ impl Advance {
 }
 
 /// What has been counted of a campaign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counted {
     /// What the current stage has shown.
     pub stage: Evidence,
     /// What all stages have shown.
     pub all: Evidence,
+    /// Devices of all stages by phase, for each phase in which there are any.
+    pub phases: Vec<PhaseDevices>,
     /// How many devices the target has, as far as that is known.
     pub fleet: u64,
 }
@@ -564,10 +566,17 @@ fn grown(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option<Advan
 }
 
 /// Notes where the campaign stands, thinning the past out when there is too much of it.
-pub fn sample(campaign: &mut Campaign, all: &Evidence, now: Timestamp) {
-    let offered = all.ended() + all.silent + all.open;
-    let sample = Sample { at: now, offered, confirmed: all.confirmed, failed: all.failed_in_all() };
-    campaign.samples.push(sample);
+pub fn sample(campaign: &mut Campaign, counted: &Counted, now: Timestamp) {
+    let all = &counted.all;
+    campaign.samples.push(Sample {
+        at: now,
+        offered: all.ended() + all.silent + all.open,
+        confirmed: all.confirmed,
+        failed: all.failed_in_all(),
+        stage: Some(campaign.progress.stage),
+        phases: Some(counted.phases.clone()),
+        causes: Some(all.failed),
+    });
     if campaign.samples.len() > SAMPLES_MAX {
         let mut index = 0_usize;
         campaign.samples.retain(|_| {

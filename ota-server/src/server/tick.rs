@@ -3,12 +3,12 @@
 //! Everything here may happen twice or be interrupted anywhere: it is decided from what is stored, and committed with
 //! the versions it was decided from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
 use ota_core::crypto::soft::HmacSha256;
 use ota_core::fleet::records::{
-    AttemptPhase, Campaign, CampaignState, Device, GrantKey, OnFailure, Plan, Schedule,
+    AttemptPhase, Campaign, CampaignState, Device, GrantKey, OnFailure, PhaseDevices, Plan, Schedule,
 };
 use ota_core::fleet::{
     AuditDraft, CounterKey, CounterPrefix, Dialect, Index, IndexEntry, Key, Outbound, Outcome, Query, Record,
@@ -117,6 +117,7 @@ impl Server {
         let counters = self.inner.store.counters(&CounterPrefix::Attempts(campaign.id)).await?;
         let mut stages: HashMap<u16, Evidence> = HashMap::new();
         let mut all = Evidence::default();
+        let mut phases: BTreeMap<AttemptPhase, u64> = BTreeMap::new();
         for (key, count) in counters {
             let CounterKey::Attempts { stage, phase, cause, .. } = key else { continue };
             let (Some(phase), Ok(count)) = (AttemptPhase::from_number(phase), u64::try_from(count)) else {
@@ -124,10 +125,12 @@ impl Server {
             };
             stages.entry(stage).or_default().add(phase, cause, count);
             all.add(phase, cause, count);
+            *phases.entry(phase).or_insert(0) += count;
         }
+        let phases = phases.into_iter().map(|(phase, devices)| PhaseDevices { phase, devices }).collect();
         let stage = stages.get(&campaign.record.progress.stage).copied().unwrap_or_default();
         let fleet = self.fleet_of(campaign).await?;
-        Ok((Counted { stage, all, fleet }, stages))
+        Ok((Counted { stage, all, phases, fleet }, stages))
     }
 
     /// How many devices a target has, as far as counters tell.
@@ -165,7 +168,7 @@ impl Server {
             Some(step) => step,
         };
         if !is_sampled {
-            campaign::sample(&mut step.campaign, &counted.all, now);
+            campaign::sample(&mut step.campaign, &counted, now);
         }
         let mut changes = Changes::default();
         let before = Some(Record::Campaign(Box::new(campaign.record.clone())));

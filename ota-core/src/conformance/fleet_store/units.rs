@@ -8,7 +8,10 @@ use super::samples::{
     add, bucket_place, commit, count, device, device_key, devices_counter, draft, found, load, new, product,
     put, setting, setting_key, version,
 };
-use crate::fleet::records::{BlobRecord, GrantKey, Interned, RootRecord};
+use crate::fleet::records::{
+    BlobRecord, Enrolment, EnrolmentKind, FileCourse, FileSample, GrantKey, Interned, RevisionDevices,
+    RootRecord,
+};
 use crate::fleet::{
     CounterChange, CounterPrefix, FleetStore, Key, Outcome, Query, Record, StoreErrorKind, Table, Unit,
     Version, Write,
@@ -37,6 +40,29 @@ pub(super) async fn records_of_every_kind_are_loaded_as_they_were_written(store:
         (
             Key::Root(product("pump"), RootVersion(1)),
             Record::Root(RootRecord { body: vec![0; 300], envelope: vec![] }),
+        ),
+        (
+            Key::Course(product("pump"), 7),
+            Record::Course(FileCourse {
+                samples: vec![FileSample {
+                    at: Timestamp(3),
+                    revisions: vec![RevisionDevices { revision: 0, devices: u64::MAX }],
+                    others: 1,
+                }],
+            }),
+        ),
+        (
+            Key::Enrolment(digest),
+            Record::Enrolment(Enrolment {
+                product: product("pump"),
+                device: None,
+                tags: vec!["a".into()],
+                uses_max: 3,
+                uses: 0,
+                expires: None,
+                created: Timestamp(1),
+                by: EnrolmentKind::Token,
+            }),
         ),
         (
             Key::GrantKey(1),

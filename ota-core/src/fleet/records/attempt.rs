@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 /// Most moments that an attempt remembers; the oldest but the first are forgotten.
 pub const MOMENTS_MAX: usize = 16;
 
+/// Most files whose state an attempt keeps one by one; what is said of further ones counts for the whole only.
+pub const FILE_STATES_MAX: usize = 64;
+
 /// An attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -80,6 +83,27 @@ pub struct Attempt {
     /// In which protocol the offer was made, as the number of a dialect.
     #[n(20)]
     pub dialect: u8,
+    /// Where single files stand, where the device has said so: by their place in the release, in rising order.
+    #[n(21)]
+    pub files: Option<Vec<FileProgress>>,
+}
+
+/// Where one file of an attempt stands, as the device reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FileProgress {
+    /// Its place in the release.
+    #[n(0)]
+    pub file: u16,
+    /// What has been reached.
+    #[n(1)]
+    pub phase: AttemptPhase,
+    /// The number of the report code; 0 while nothing is wrong with it.
+    #[n(2)]
+    pub code: u16,
+    /// When.
+    #[n(3)]
+    pub at: Timestamp,
 }
 
 /// Where an attempt stands. The numbers below 11 are those of the phases that devices report.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use super::Plan;
+use super::{AttemptPhase, Limits, Plan};
 use crate::fleet::{Index, IndexEntry};
 use crate::number::{ReleaseId, Sha256Digest};
 use crate::text::{DeviceIdBuf, ProductIdBuf};
@@ -174,6 +174,79 @@ pub struct Progress {
     /// The campaign that takes devices back to the former release, if the gate asked for one.
     #[n(8)]
     pub revert: Option<crate::number::CampaignId>,
+    /// A change of the running campaign that waits for consent.
+    #[n(9)]
+    pub amendment: Option<Amendment>,
+}
+
+/// A change of a running campaign: what somebody wants, and who has consented to it so far.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Amendment {
+    /// What is to change.
+    #[n(0)]
+    pub what: Amended,
+    /// Who wants it.
+    #[n(1)]
+    pub by: Box<str>,
+    /// Since when.
+    #[n(2)]
+    pub at: Timestamp,
+    /// Why, for people.
+    #[n(3)]
+    pub reason: Box<str>,
+    /// What the stage had shown when it was wanted: consent is to this.
+    #[n(4)]
+    pub seen: Seen,
+    /// Who consented to it.
+    #[n(5)]
+    pub approvals: Vec<Approval>,
+}
+
+/// What changes about a running campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Amended {
+    /// The gate of the present stage counts as passed with what it has seen. Its soak still runs.
+    #[n(0)]
+    Gate,
+    /// The rest of the present soak is not waited for.
+    #[n(1)]
+    Soak,
+    /// Other limits.
+    #[n(2)]
+    Limits {
+        /// The limits.
+        #[n(0)]
+        limits: Limits,
+    },
+    /// Other devices.
+    #[n(3)]
+    Target {
+        /// The target.
+        #[n(0)]
+        target: Target,
+    },
+}
+
+/// What a stage has shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Seen {
+    /// The stage; 0 is the trial group.
+    #[n(0)]
+    pub stage: u16,
+    /// Devices that confirmed the release.
+    #[n(1)]
+    pub confirmed: u64,
+    /// Devices that failed or rolled back.
+    #[n(2)]
+    pub failed: u64,
+    /// Devices that took the offer and fell silent.
+    #[n(3)]
+    pub silent: u64,
+    /// Devices that are still at it.
+    #[n(4)]
+    pub open: u64,
 }
 
 /// What a pause interrupted.
@@ -189,7 +262,7 @@ pub struct PausedFrom {
 }
 
 /// How many devices were where at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Sample {
     /// When.
@@ -204,6 +277,26 @@ pub struct Sample {
     /// Devices that failed or rolled back.
     #[n(3)]
     pub failed: u64,
+    /// The stage at that time; 0 is the trial group.
+    #[n(4)]
+    pub stage: Option<u16>,
+    /// Devices by phase, for each phase in which there were any.
+    #[n(5)]
+    pub phases: Option<Vec<PhaseDevices>>,
+    /// Devices that failed or rolled back, by cause: download, verification, install, boot.
+    #[n(6)]
+    pub causes: Option<[u64; 4]>,
+}
+
+/// How many devices were in a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct PhaseDevices {
+    /// The phase.
+    #[n(0)]
+    pub phase: AttemptPhase,
+    /// How many.
+    #[n(1)]
+    pub devices: u64,
 }
 
 impl Campaign {

@@ -98,6 +98,13 @@ pub enum Credential {
         #[n(1)]
         hash: Sha256Digest,
     },
+    /// One of these client certificates, whatever name is in it.
+    #[n(2)]
+    Fingerprints {
+        /// The SHA-256 of each, in its DER form.
+        #[n(0)]
+        sha256: Vec<Sha256Digest>,
+    },
 }
 
 /// A file as a device tells it, where no release has this name and revision.

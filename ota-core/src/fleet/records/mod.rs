@@ -5,16 +5,23 @@
 
 mod attempt;
 mod campaign;
+mod course;
 mod device;
+mod enrolment;
 mod people;
 mod plan;
 mod product;
 mod release;
 mod small;
 
-pub use attempt::{Attempt, AttemptPhase, MOMENTS_MAX, Moment};
-pub use campaign::{Approval, Campaign, CampaignState, PausedFrom, Progress, Sample, Target};
+pub use attempt::{Attempt, AttemptPhase, FILE_STATES_MAX, FileProgress, MOMENTS_MAX, Moment};
+pub use campaign::{
+    Amended, Amendment, Approval, Campaign, CampaignState, PausedFrom, PhaseDevices, Progress, Sample, Seen,
+    Target,
+};
+pub use course::{FileCourse, FileSample, RevisionDevices};
 pub use device::{BUCKETS, ClaimedFile, Credential, Device, DeviceStatus, Installed};
+pub use enrolment::{Enrolment, EnrolmentKind};
 pub use people::{Group, PersonRole, PrincipalRecord, RoleGrant, Token};
 pub use plan::{
     AttemptRules, Budget, Cause, DailyWindow, Date, DateRange, Gate, Limits, OnFailure, Pace, Plan,

@@ -78,7 +78,7 @@ fn product() -> Product {
 
 fn good(devices: u64) -> Counted {
     let stage = Evidence { confirmed: devices, ..Evidence::default() };
-    Counted { stage, all: stage, fleet: 1000 }
+    Counted { stage, all: stage, fleet: 1000, ..Counted::default() }
 }
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -184,7 +184,7 @@ fn a_pause_stops_the_ramp_and_a_resume_goes_on_where_it_was() {
 #[test]
 fn a_failed_gate_does_what_the_plan_says() {
     let bad = Evidence { failed: [0, 0, 0, 8], ..Evidence::default() };
-    let bad = Counted { stage: bad, all: bad, fleet: 1000 };
+    let bad = Counted { stage: bad, all: bad, fleet: 1000, ..Counted::default() };
     for (on_failure, state) in [
         (OnFailure::Pause, CampaignState::Paused),
         (OnFailure::Stop, CampaignState::Stopped),
@@ -226,7 +226,7 @@ fn a_wrong_plan_says_what_to_correct() {
 fn its_course_is_kept_in_bounded_space() {
     let mut campaign = running();
     for minute in 0..10_000 {
-        sample(&mut campaign, &good(minute).all, NOW.plus(Millis(minute * 60_000)));
+        sample(&mut campaign, &good(minute), NOW.plus(Millis(minute * 60_000)));
         assert!(campaign.samples.len() <= SAMPLES_MAX);
     }
     assert_eq!(campaign.samples[0].at, NOW, "the beginning is kept");
@@ -285,7 +285,7 @@ proptest! {
                     if campaign.progress.stage == 0 && campaign.state == CampaignState::Trial {
                         trial_good |= stage.ended() >= 4 && stage.confirmed > 0;
                     }
-                    advance(&campaign, &Counted { stage, all: stage, fleet: 100 }, now).map(|step| step.campaign)
+                    advance(&campaign, &Counted { stage, all: stage, fleet: 100, ..Counted::default() }, now).map(|step| step.campaign)
                 }
                 Command::Edit => edited(&campaign, content(), "editor", now).ok(),
             };
