@@ -1,6 +1,6 @@
 //! The strict reader: what it skips it also reads, and what it reads has one encoding.
 
-use ota_core::cbor::{Reader, to_vec};
+use ota_core::cbor::{DecodeErrorKind, Reader, to_vec};
 
 /// Reads any bytes as a row of items.
 pub fn cbor(data: &[u8]) {
@@ -64,6 +64,26 @@ fn typed(at: &Reader<'_>) {
             last = Some(key);
             if reader.skip().is_err() {
                 break;
+            }
+        }
+        // What is skipped whole is read no less strictly than key by key.
+        if item.is_ok() {
+            let mut reader = at.clone();
+            let mut entries = reader.map().expect("it was a map");
+            loop {
+                match entries.next_key(&mut reader) {
+                    Ok(Some(_)) => drop(reader.skip().expect("values of what can be skipped can be skipped")),
+                    Ok(None) => break,
+                    Err(error) => {
+                        let kind = error.kind;
+                        assert_eq!(
+                            kind,
+                            DecodeErrorKind::WrongType,
+                            "keys of another type are all that differs"
+                        );
+                        break;
+                    }
+                }
             }
         }
     }

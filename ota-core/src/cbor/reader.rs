@@ -1,5 +1,7 @@
 //! The strict reader: a cursor over bytes that yields items or says what is wrong with them.
 
+use core::cmp::Ordering;
+
 use super::{DecodeError, DecodeErrorKind, Major};
 use crate::limits::NESTING_MAX;
 
@@ -258,47 +260,90 @@ impl<'a> Reader<'a> {
 
     /// Skips one item whatever it is, but reads it as strictly as any other, and returns its bytes.
     ///
+    /// The keys of maps inside it must rise as well: bytewise by their encodings, as RFC 8949 section 4.2.1 sorts them.
+    ///
     /// # Errors
-    /// [`DecodeErrorKind::TooDeep`] below [`NESTING_MAX`] levels of arrays, maps and tags.
+    /// [`DecodeErrorKind::TooDeep`] below [`NESTING_MAX`] levels of arrays, maps and tags;
+    /// [`DecodeErrorKind::DuplicateKey`] or [`DecodeErrorKind::UnsortedKeys`] if the keys of a map do not rise.
     pub fn skip(&mut self) -> Result<&'a [u8], DecodeError> {
         let start = self.position;
-        // What is still to be read on each level; a map counts twice because it holds keys and values.
-        let mut open = [0_u64; NESTING_MAX];
+        let mut open = [Level::default(); NESTING_MAX];
         let mut depth = 0_usize;
         loop {
             let item = self.position;
-            let (major, argument) = self.head()?;
-            let children = match major {
-                Major::Bytes | Major::Text => {
-                    let length =
-                        usize::try_from(argument).map_err(|_| DecodeErrorKind::Truncated.at(item))?;
-                    let bytes = self.take(length, item)?;
-                    if matches!(major, Major::Text) && core::str::from_utf8(bytes).is_err() {
-                        return Err(DecodeErrorKind::NotUtf8.at(item));
-                    }
-                    0
-                }
-                Major::Array => argument,
-                Major::Map => argument.checked_mul(2).ok_or(DecodeErrorKind::TooLarge.at(item))?,
-                Major::Tag => 1,
-                Major::Unsigned | Major::Negative | Major::Simple => 0,
-            };
-            if matches!(major, Major::Array | Major::Map | Major::Tag) {
+            if let Some((children, is_map)) = self.skip_head()? {
                 let level = open.get_mut(depth).ok_or(DecodeErrorKind::TooDeep.at(item))?;
-                *level = children;
+                *level = Level { left: children, is_map, begins: self.position, last_key: &[] };
                 depth = depth.saturating_add(1);
             }
-            // Close every level that holds nothing more, and count this item off the one that does.
+            // Close every level that holds nothing more, and count an item off the one that does.
             loop {
                 let Some(level) = depth.checked_sub(1).and_then(|top| open.get_mut(top)) else {
                     return Ok(self.input.get(start..self.position).unwrap_or_default());
                 };
-                if let Some(left) = level.checked_sub(1) {
-                    *level = left;
+                level.item_ended(self.input, self.position)?;
+                if let Some(left) = level.left.checked_sub(1) {
+                    level.left = left;
+                    level.begins = self.position;
                     break;
                 }
                 depth = depth.saturating_sub(1);
             }
+        }
+    }
+
+    /// Skips an item without what it contains: for an array, map or tag, how many items those are, and whether it is
+    /// a map, whose entries count twice.
+    fn skip_head(&mut self) -> Result<Option<(u64, bool)>, DecodeError> {
+        let item = self.position;
+        let (major, argument) = self.head()?;
+        match major {
+            Major::Bytes | Major::Text => {
+                let length = usize::try_from(argument).map_err(|_| DecodeErrorKind::Truncated.at(item))?;
+                let bytes = self.take(length, item)?;
+                if matches!(major, Major::Text) && core::str::from_utf8(bytes).is_err() {
+                    return Err(DecodeErrorKind::NotUtf8.at(item));
+                }
+                Ok(None)
+            }
+            Major::Array => Ok(Some((argument, false))),
+            Major::Map => {
+                let items = argument.checked_mul(2).ok_or(DecodeErrorKind::TooLarge.at(item))?;
+                Ok(Some((items, true)))
+            }
+            Major::Tag => Ok(Some((1, false))),
+            Major::Unsigned | Major::Negative | Major::Simple => Ok(None),
+        }
+    }
+}
+
+/// An array, map or tag that is being skipped.
+#[derive(Clone, Copy, Default)]
+struct Level<'a> {
+    /// How many of its items have not begun.
+    left: u64,
+    is_map: bool,
+    /// Where the item that began last begins.
+    begins: usize,
+    /// The encoding of the last key, if it is a map; empty before the first, which no key is.
+    last_key: &'a [u8],
+}
+
+impl<'a> Level<'a> {
+    /// An item that began last ends at `end`, or none has begun; if it is a key, it must be above the one before it.
+    fn item_ended(&mut self, input: &'a [u8], end: usize) -> Result<(), DecodeError> {
+        // Keys and values alternate and end with a value: what is left behind a key is odd.
+        if !self.is_map || self.left & 1 == 0 {
+            return Ok(());
+        }
+        let key = input.get(self.begins..end).unwrap_or_default();
+        match key.cmp(self.last_key) {
+            Ordering::Greater => {
+                self.last_key = key;
+                Ok(())
+            }
+            Ordering::Equal => Err(DecodeErrorKind::DuplicateKey.at(self.begins)),
+            Ordering::Less => Err(DecodeErrorKind::UnsortedKeys.at(self.begins)),
         }
     }
 }

@@ -155,6 +155,48 @@ fn map_keys_must_rise() {
 }
 
 #[test]
+fn map_keys_rise_inside_of_what_is_skipped_too() {
+    use DecodeErrorKind::*;
+    for (hex, outcome) in [
+        // Keys of any type, by their encodings: 10, 100, -1, "z", "aa", [100], [-1], false.
+        ("a80a001864002000617a006261610081186400812000f400", Ok(())),
+        ("a201000100", Err(DuplicateKey.at(3))),
+        ("a202000100", Err(UnsortedKeys.at(3))),
+        // A negative number stands behind all positive ones, a longer text behind a shorter one.
+        ("a220000100", Err(UnsortedKeys.at(3))),
+        ("a262616100617a00", Err(UnsortedKeys.at(5))),
+        // Two keys that are containers, the second a copy of the first.
+        ("a2810100810100", Err(DuplicateKey.at(4))),
+        ("a2a1010200a1010200", Err(DuplicateKey.at(5))),
+        // Maps as the values and keys of maps, in arrays and in tags; the key behind an inner map is compared with the
+        // outer one before it.
+        ("a201a1090002a10800", Ok(())),
+        ("a202a1010001a10200", Err(UnsortedKeys.at(5))),
+        ("a101a101a202000100", Err(UnsortedKeys.at(7))),
+        ("82a10100a10100", Ok(())),
+        ("82a10100a201000100", Err(DuplicateKey.at(7))),
+        ("d840a201000100", Err(DuplicateKey.at(5))),
+        // The same number, but not in its shortest form.
+        ("a20100180100", Err(NotShortest.at(3))),
+        ("a1019fff", Err(Indefinite.at(2))),
+        ("a101f90000", Err(Forbidden.at(2))),
+        ("a10181818101", Ok(())),
+        ("a1018181818101", Err(TooDeep.at(5))),
+    ] {
+        let bytes = unhex(hex);
+        let mut reader = Reader::new(&bytes);
+        assert_eq!(reader.skip().and_then(|_| reader.finish()), outcome, "{hex}");
+        // The same as the value of an optional key that this version does not know.
+        let value = [&[0xa1, 0x18, 0x40], &bytes[..]].concat();
+        let mut reader = Reader::new(&value);
+        let mut entries = reader.map().unwrap();
+        let key = entries.next_key(&mut reader).unwrap().unwrap();
+        let shifted = outcome.map_err(|error: DecodeError| error.kind.at(error.offset + 3));
+        assert_eq!(entries.skip_optional(key, &mut reader).and_then(|()| reader.finish()), shifted, "{hex}");
+    }
+}
+
+#[test]
 fn a_full_buffer_is_an_error_and_not_a_cut() {
     let mut buffer = [0; 3];
     assert_eq!(to_slice(&mut buffer, |w| w.bytes(&[1, 2])), Ok(&[0x42, 1, 2][..]));
