@@ -1,6 +1,7 @@
 //! The golden vectors of `docs/vectors/protocol.json`, both ways: what another implementation reads there is what this
 //! one writes and reads, byte for byte, and refuses for the stated reason at the stated place.
 
+mod cddl;
 mod message;
 
 use std::collections::BTreeSet;
