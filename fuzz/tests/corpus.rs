@@ -27,6 +27,13 @@ fn every_target_has_a_program_and_a_corpus_and_nothing_else_does() {
     assert_eq!(targets.len(), TARGETS.len(), "names are unique");
     assert_eq!(names(&folder("fuzz_targets")), targets);
     assert_eq!(names(&folder("corpus")), targets);
+    // `cargo xtask fuzz` runs what the manifest lists.
+    let manifest = std::fs::read_to_string(folder("Cargo.toml")).unwrap();
+    let programs = manifest.split("[[bin]]").skip(1).map(|program| {
+        let name = program.split("name = \"").nth(1).and_then(|rest| rest.split('"').next());
+        name.expect("a program has a name").to_owned()
+    });
+    assert_eq!(programs.collect::<BTreeSet<_>>(), targets);
 }
 
 #[test]

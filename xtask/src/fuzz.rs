@@ -70,11 +70,7 @@ pub(crate) fn command(project: &Project, mut args: lexopt::Parser) -> Outcome {
 }
 
 fn chosen_targets(project: &Project, chosen: &[String]) -> Result<Vec<String>, String> {
-    let manifest = project.fuzz_manifest();
-    if !manifest.is_file() {
-        return Err("nothing to fuzz yet: there is no fuzz/Cargo.toml".into());
-    }
-    let known = targets_of(&metadata_of(&project.root, &manifest)?, "bin");
+    let known = targets_of(&metadata_of(&project.root, &project.fuzz_manifest())?, "bin");
     let known: Vec<String> = known.into_iter().map(|target| target.name).collect();
     if let Some(unknown) = chosen.iter().find(|name| !known.contains(name)) {
         return Err(format!("no target is called {unknown}; there are: {}", known.join(", ")));

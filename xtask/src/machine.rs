@@ -20,12 +20,10 @@ struct Need {
 
 /// Which suite needs which Debian package. A new one is one line.
 const NEEDS: &[Need] = &[
-    // The MQTT session speaks with a broker that we did not write.
+    // Links and sessions are tried against a broker that we did not write.
     Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
     // libFuzzer is C++ and is built from source.
     Need { suite: "fuzz", program: "c++", package: "g++" },
-    // The single-threaded session is tried against a real broker.
-    Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
 ];
 
 /// A program from the package registry that is built from source, pinned so that every machine runs the same one.
