@@ -215,7 +215,8 @@ pub(crate) async fn scan_all(
     }
 }
 
-fn terminated(product: &ProductIdBuf) -> Vec<u8> {
+/// What the keys of a product's records begin with, in tables whose keys begin with a product.
+pub(crate) fn terminated(product: &ProductIdBuf) -> Vec<u8> {
     let mut prefix = product.as_str().as_bytes().to_vec();
     prefix.push(0);
     prefix

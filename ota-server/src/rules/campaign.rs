@@ -5,7 +5,7 @@
 
 use ota_core::fleet::records::{
     Approval, Campaign, CampaignState, OnFailure, Pace, PausedFrom, PhaseDevices, Plan, Product, Progress,
-    Promotion, Sample, Stage, Target,
+    Promotion, Stage, Target,
 };
 use ota_core::number::{ReleaseId, Sha256Digest};
 use ota_core::text::DeviceIdBuf;
@@ -21,8 +21,6 @@ use crate::digest::sha256;
 pub const STAGES_MAX: usize = 32;
 /// Most devices that a target lists one by one.
 pub const LISTED_DEVICES_MAX: usize = 4096;
-/// Most samples that a campaign keeps of its own course.
-pub const SAMPLES_MAX: usize = 192;
 const PPM: u32 = 1_000_000;
 
 /// Why a campaign cannot be made, changed or moved on. Each says what to do.
@@ -563,38 +561,6 @@ fn grown(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option<Advan
     next.progress.opened = opened;
     next.progress.opened_at = now;
     Some(Advance::quiet(next))
-}
-
-/// Notes where the campaign stands, thinning the past out when there is too much of it.
-pub fn sample(campaign: &mut Campaign, counted: &Counted, now: Timestamp) {
-    let all = &counted.all;
-    campaign.samples.push(Sample {
-        at: now,
-        offered: all.ended() + all.silent + all.open,
-        confirmed: all.confirmed,
-        failed: all.failed_in_all(),
-        stage: Some(campaign.progress.stage),
-        phases: Some(counted.phases.clone()),
-        causes: Some(all.failed),
-    });
-    if campaign.samples.len() > SAMPLES_MAX {
-        let mut index = 0_usize;
-        campaign.samples.retain(|_| {
-            index += 1;
-            index % 2 == 1
-        });
-    }
-}
-
-/// When the campaign will be through, reckoned from its pace over the later half of its samples.
-#[must_use]
-pub fn projected_end(campaign: &Campaign, fleet: u64, now: Timestamp) -> Option<Timestamp> {
-    let last = campaign.samples.last()?;
-    let middle = campaign.samples.get(campaign.samples.len() / 2)?;
-    let done = last.confirmed.checked_sub(middle.confirmed).filter(|done| *done > 0)?;
-    let left = fleet.saturating_sub(last.confirmed);
-    let span = u128::from(last.at.since(middle.at).0) * u128::from(left) / u128::from(done);
-    Some(now.plus(Millis(u64::try_from(span).unwrap_or(u64::MAX))))
 }
 
 /// Whether two targets surely share devices: both are for the product as a whole.

@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod campaign;
+pub mod course;
 pub mod device;
 pub mod filter;
 pub mod gate;

@@ -9,6 +9,7 @@
 
 mod commands;
 mod conversation;
+mod courses;
 mod deliver;
 mod elsewhere;
 mod host;
@@ -30,6 +31,7 @@ use ota_core::wire::RefuseCode;
 use quick_cache::sync::Cache;
 
 pub use self::commands::{AuditCheck, CommandError, NewDevice, NewProduct, Upload};
+pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
 pub use self::lists::{DevicePage, PAGE_MAX};
 pub use self::queries::{
@@ -63,6 +65,8 @@ pub struct Config {
     pub notify_per_tick_max: usize,
     /// How often the course of a campaign is noted down.
     pub sample_every: Millis,
+    /// How often the spread of revisions over a fleet is noted down.
+    pub course_every: Millis,
     /// How long a key of grants is used.
     pub grant_key_life: Millis,
     /// How many events one commit takes at most.
@@ -80,6 +84,7 @@ impl Default for Config {
             notify_heard_within: Millis(10 * 60_000),
             notify_per_tick_max: 512,
             sample_every: Millis(5 * 60_000),
+            course_every: Millis(3_600_000),
             grant_key_life: Millis(24 * 3_600_000),
             batch_max: 1024,
         }
@@ -118,6 +123,8 @@ struct Inner {
     elsewhere: Mutex<elsewhere::Waiting>,
     fetcher: Option<Arc<dyn Fetcher>>,
     refusals: Refusals,
+    /// When the spread of revisions over each product is noted next.
+    courses_due: Mutex<HashMap<ProductIdBuf, Timestamp>>,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
 }
@@ -181,6 +188,7 @@ impl Builder {
             elsewhere: Mutex::default(),
             fetcher: self.fetcher,
             refusals: Refusals::default(),
+            courses_due: Mutex::default(),
             ticking: tokio::sync::Mutex::default(),
             config: self.config,
             store: self.store,

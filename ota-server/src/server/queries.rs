@@ -13,7 +13,8 @@ use ota_core::time::{Millis, Timestamp};
 use super::Server;
 use super::commands::CommandError;
 use crate::engine::Changes;
-use crate::rules::campaign::{self, Draft};
+use crate::rules::campaign::{self, Counted, Draft};
+use crate::rules::course::{self, Thinning};
 use crate::rules::gate::sample_that_can_pass;
 use crate::rules::permission::{Action, Principal, Scope, permit};
 use crate::rules::planner::{self, Standing, WhyNot};
@@ -48,7 +49,7 @@ pub struct ProgressReport {
     pub now: Vec<PhaseCount>,
     /// How many devices it is for; an estimate where the target is an expression.
     pub fleet: u64,
-    /// How it went.
+    /// How it went, oldest first: devices by phase, stage and kind of failure. The last one is now.
     pub samples: Vec<Sample>,
     /// When it will be through, at its present pace.
     pub projected_end: Option<Timestamp>,
@@ -162,26 +163,19 @@ impl Server {
     pub async fn progress(&self, by: &Principal, id: CampaignId) -> Result<ProgressReport, CommandError> {
         let (record, version) = self.campaign_record(id).await?;
         self.permit(by, Action::View, &record.product)?;
-        let counters = self.inner.store.counters(&CounterPrefix::Attempts(id)).await?;
-        let now = counters
-            .into_iter()
-            .filter_map(|(key, count)| match key {
-                CounterKey::Attempts { stage, phase, cause, .. } => Some(PhaseCount {
-                    stage,
-                    phase: AttemptPhase::from_number(phase)?,
-                    cause,
-                    devices: u64::try_from(count).ok()?,
-                }),
-                _ => None,
-            })
-            .collect();
         let view = CampaignView::new(id, version, record.clone(), None);
+        let (counted, now) = self.counted(&view).await?;
         let fleet = match &record.target {
             ota_core::fleet::records::Target::Snapshot { count, .. } => *count,
-            _ => self.fleet_of(&view).await?,
+            _ => counted.fleet,
         };
-        let projected_end = campaign::projected_end(&record, fleet, self.now());
-        let (hash, samples) = (campaign::hash_of(&record), record.samples.clone());
+        let counted = Counted { fleet, ..counted };
+        let projected_end = course::projected_end(&record, &counted, self.now());
+        let (hash, mut samples) = (campaign::hash_of(&record), record.samples.clone());
+        if !samples.is_empty() {
+            let present = course::sample_of(&record, &counted, self.now());
+            course::end_now(&mut samples, present, self.inner.config.sample_every, Thinning::Even);
+        }
         Ok(ProgressReport { campaign: record, hash, now, fleet, samples, projected_end })
     }
 

@@ -3,7 +3,7 @@
 //! Everything here may happen twice or be interrupted anywhere: it is decided from what is stored, and committed with
 //! the versions it was decided from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use ota_core::crypto::soft::HmacSha256;
@@ -20,12 +20,14 @@ use ota_core::time::{Millis, Timestamp};
 
 use super::Server;
 use super::conversation::Kind;
+use super::queries::PhaseCount;
 use crate::conversation::Said;
 use crate::delivery::grant::{Keyring, RingKey};
 use crate::engine::catalog::scan_all;
 use crate::engine::{Changes, Event};
 use crate::rules::attempt::{is_open, takes_a_place};
 use crate::rules::campaign::{self, Advance, Counted};
+use crate::rules::course;
 use crate::rules::gate::Evidence;
 use crate::rules::ramp;
 use crate::rules::rank::RANKS_PER_BUCKET;
@@ -48,6 +50,7 @@ impl Server {
             for campaign in &view.campaigns {
                 self.advance(&view, campaign).await?;
             }
+            self.note_courses(&view).await?;
         }
         let mut out = Vec::new();
         self.take_back(&mut out).await?;
@@ -109,28 +112,30 @@ impl Server {
         Box::pin(self.load_keyring()).await
     }
 
-    /// What has been counted of a campaign.
+    /// What has been counted of a campaign: for judging it, and line by line.
     pub(super) async fn counted(
         &self,
         campaign: &CampaignView,
-    ) -> Result<(Counted, HashMap<u16, Evidence>), StoreError> {
+    ) -> Result<(Counted, Vec<PhaseCount>), StoreError> {
         let counters = self.inner.store.counters(&CounterPrefix::Attempts(campaign.id)).await?;
-        let mut stages: HashMap<u16, Evidence> = HashMap::new();
-        let mut all = Evidence::default();
+        let mut lines = Vec::new();
+        let (mut present, mut all) = (Evidence::default(), Evidence::default());
         let mut phases: BTreeMap<AttemptPhase, u64> = BTreeMap::new();
         for (key, count) in counters {
             let CounterKey::Attempts { stage, phase, cause, .. } = key else { continue };
             let (Some(phase), Ok(count)) = (AttemptPhase::from_number(phase), u64::try_from(count)) else {
                 continue;
             };
-            stages.entry(stage).or_default().add(phase, cause, count);
+            if stage == campaign.record.progress.stage {
+                present.add(phase, cause, count);
+            }
             all.add(phase, cause, count);
             *phases.entry(phase).or_insert(0) += count;
+            lines.push(PhaseCount { stage, phase, cause, devices: count });
         }
         let phases = phases.into_iter().map(|(phase, devices)| PhaseDevices { phase, devices }).collect();
-        let stage = stages.get(&campaign.record.progress.stage).copied().unwrap_or_default();
         let fleet = self.fleet_of(campaign).await?;
-        Ok((Counted { stage, all, phases, fleet }, stages))
+        Ok((Counted { stage: present, all, phases, fleet }, lines))
     }
 
     /// How many devices a target has, as far as counters tell.
@@ -140,14 +145,7 @@ impl Server {
             TargetView::Ordinals(ordinals) => ordinals.len(),
             TargetView::Devices(ids) => u64::try_from(ids.len()).unwrap_or(u64::MAX),
             TargetView::Nobody => 0,
-            TargetView::Everyone | TargetView::Filter(_) => {
-                let counters = self.inner.store.counters(&CounterPrefix::Devices).await?;
-                let of_product = counters.into_iter().find_map(|(key, count)| match key {
-                    CounterKey::Devices { product } if product == campaign.record.product => Some(count),
-                    _ => None,
-                });
-                of_product.and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
-            }
+            TargetView::Everyone | TargetView::Filter(_) => self.devices_of(&campaign.record.product).await?,
         })
     }
 
@@ -168,7 +166,11 @@ impl Server {
             Some(step) => step,
         };
         if !is_sampled {
-            campaign::sample(&mut step.campaign, &counted, now);
+            let every = self.inner.config.sample_every;
+            let is_news = course::note_campaign(&mut step.campaign, &counted, every, now);
+            if !is_news && step.campaign == campaign.record {
+                return Ok(());
+            }
         }
         let mut changes = Changes::default();
         let before = Some(Record::Campaign(Box::new(campaign.record.clone())));

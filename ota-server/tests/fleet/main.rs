@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod campaigns;
+mod courses;
 mod elsewhere;
 mod evidence;
 mod sft;

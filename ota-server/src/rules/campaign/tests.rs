@@ -1,6 +1,7 @@
 //! The life of a campaign, and that no order of commands leads past its trial or its gates.
 
 use super::*;
+use crate::rules::course;
 use ota_core::fleet::records::{AttemptRules, Gate, Limits, Schedule, Trial};
 use ota_core::text::ProductIdBuf;
 use proptest::prelude::*;
@@ -225,13 +226,18 @@ fn a_wrong_plan_says_what_to_correct() {
 #[test]
 fn its_course_is_kept_in_bounded_space() {
     let mut campaign = running();
+    let minutes = Millis(60_000);
     for minute in 0..10_000 {
-        sample(&mut campaign, &good(minute), NOW.plus(Millis(minute * 60_000)));
-        assert!(campaign.samples.len() <= SAMPLES_MAX);
+        let now = NOW.plus(Millis(minute * 60_000));
+        assert!(course::note_campaign(&mut campaign, &good(minute), minutes, now));
+        assert!(campaign.samples.len() <= course::SAMPLES_MAX);
     }
     assert_eq!(campaign.samples[0].at, NOW, "the beginning is kept");
     assert_eq!(campaign.samples.last().unwrap().confirmed, 9_999);
-    let end = projected_end(&campaign, 20_000, NOW.plus(Millis(9_999 * 60_000))).unwrap();
+    let (now, counted) = (NOW.plus(Millis(9_999 * 60_000)), Counted { fleet: 20_000, ..good(9_999) });
+    assert_eq!(course::projected_end(&campaign, &counted, now), None, "a trial says nothing about the fleet");
+    campaign.state = CampaignState::Rolling;
+    let end = course::projected_end(&campaign, &counted, now).unwrap();
     let expected = NOW.plus(Millis(20_000 * 60_000));
     assert!(end.0.abs_diff(expected.0) < expected.0 / 50, "{end:?} {expected:?}");
 }
