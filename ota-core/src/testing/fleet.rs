@@ -9,7 +9,7 @@ use crate::fleet::records::{
     Group, Hosting, Installed, Interned, Limits, Moment, OnFailure, Pace, PausedFrom, PersonRole,
     PhaseDevices, Plan, PrincipalRecord, Product, Progress, Promotion, ReleaseRecord, ReleaseStatus,
     RequirementRecord, RevisionDevices, RoleGrant, RootRecord, Sample, Schedule, Seen, Setting, Stage,
-    Target, Token, Trial,
+    Target, Token, TokenKind, Trial,
 };
 use crate::fleet::{
     AuditDraft, AuditEntry, AuditHash, CounterChange, CounterKey, CounterPrefix, Dialect, Index, IndexEntry,
@@ -44,6 +44,7 @@ choice! {
     ReleaseStatus =
         [ReleaseStatus::Draft, ReleaseStatus::Fixed, ReleaseStatus::Signed, ReleaseStatus::Withdrawn];
     Table = Table::ALL;
+    TokenKind = [TokenKind::Api, TokenKind::Session, TokenKind::Invitation];
 }
 
 fields! {
@@ -112,7 +113,7 @@ fields! {
     Setting { value }
     Stage { until_ppm: ppm, pace, gate }
     Stored { version, record }
-    Token { principal, secret, created, expires }
+    Token { principal, secret, created, expires, kind, title, roles }
     Trial { who, gate, promotion }
 }
 

@@ -105,7 +105,8 @@ macro_rules! for_every_fleet_type {
             crate::fleet::records::Attempt, crate::fleet::records::AttemptPhase, crate::fleet::records::Moment,
             crate::fleet::records::Interned, crate::fleet::records::Group, crate::fleet::records::GrantKey,
             crate::fleet::records::PrincipalRecord, crate::fleet::records::RoleGrant,
-            crate::fleet::records::PersonRole, crate::fleet::records::Token, crate::fleet::records::Setting,
+            crate::fleet::records::PersonRole, crate::fleet::records::Token,
+            crate::fleet::records::TokenKind, crate::fleet::records::Setting,
             // What a store is given and gives back.
             crate::fleet::Unit, crate::fleet::Write, crate::fleet::Version, crate::fleet::Stored,
             crate::fleet::CounterKey, crate::fleet::CounterPrefix, crate::fleet::CounterChange,

@@ -1,8 +1,8 @@
 //! The HTTP API: one route for each command and query of the [`Server`], as a router that any axum service can mount.
 //!
-//! Every route under `/api/v1` needs a bearer token; who may do what is decided by the commands themselves, so that HTTP
-//! cannot be more generous than an embedding program. Bodies are JSON with known fields only, bounded in size;
-//! errors are problem documents (RFC 9457). [`ROUTES`] lists what there is.
+//! Every route under `/api/v1` needs a bearer token or a session, but for those where one gets either; who may do what is
+//! decided by the commands themselves, so that HTTP cannot be more generous than an embedding program. Bodies are JSON
+//! with known fields only, bounded in size; errors are problem documents (RFC 9457). [`ROUTES`] lists what there is.
 //!
 //! ```no_run
 //! # async fn run(server: ota_server::Server) -> std::io::Result<()> {
@@ -12,20 +12,25 @@
 //! # }
 //! ```
 //!
-//! It refuses to do: TLS (put it into the listener, or a proxy in front), passwords and sessions (tokens only).
+//! To slow down those who guess passwords from one address it must be told the address: serve it with
+//! `into_make_service_with_connect_info::<SocketAddr>()`.
+//!
+//! It refuses to do: TLS (put it into the listener, or a proxy in front, and set [`Options::public_url`]).
 
-mod auth;
+pub(crate) mod auth;
 pub mod body;
 mod campaigns;
 mod devices;
 mod input;
+mod limiter;
 mod people;
 mod problem;
 mod products;
 mod releases;
 mod routes;
+mod sessions;
 mod system;
-mod trace;
+pub(crate) mod trace;
 
 use std::sync::Arc;
 
@@ -34,13 +39,13 @@ use axum::Router;
 use self::body::InstallationView;
 use crate::server::Server;
 
-pub use self::auth::{parse_token, token_text};
+pub use self::auth::{invitation_link, parse_token, token_text};
 #[cfg(feature = "program")]
 pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
 pub use self::problem::Problem;
 pub(crate) use self::problem::chain;
-pub use self::routes::ROUTES;
+pub use self::routes::{PUBLIC_ROUTES, ROUTES};
 
 /// Tells whether something besides the store is not ready, and why.
 pub type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;
@@ -54,6 +59,14 @@ pub struct Options {
     pub installation: InstallationView,
     /// Whether everything besides the store is ready, for `GET /health/ready`.
     pub ready: Arc<ReadyCheck>,
+    /// Where people reach it, such as `https://ota.example`, without a path. With `https` sessions travel over TLS only.
+    pub public_url: Option<String>,
+}
+
+impl Options {
+    fn is_https(&self) -> bool {
+        self.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+    }
 }
 
 impl Default for Options {
@@ -67,18 +80,20 @@ impl Default for Options {
                 devices: Vec::new(),
             },
             ready: Arc::new(|| Ok(())),
+            public_url: None,
         }
     }
 }
 
 /// What handlers share.
 #[derive(Clone)]
-struct Api {
-    server: Server,
-    options: Arc<Options>,
+pub(crate) struct Api {
+    pub(crate) server: Server,
+    pub(crate) options: Arc<Options>,
+    limiter: Arc<limiter::Limiter>,
 }
 
 /// The API as a router. Mount it at the root of a host, or nest it.
 pub fn router(server: Server, options: Options) -> Router {
-    routes::router(Api { server, options: Arc::new(options) })
+    routes::router(Api { server, options: Arc::new(options), limiter: Arc::default() })
 }

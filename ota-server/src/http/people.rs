@@ -2,17 +2,21 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use ota_core::time::{Millis, Timestamp};
+use axum::response::IntoResponse;
+use ota_core::time::Millis;
 
-use super::auth::{Caller, token_text};
-use super::body::{Items, PersonInput, PersonView, Span, Time, TokenInput, TokenView};
+use super::auth::Caller;
+use super::body::{Items, PersonInput, PersonView, RoleBody, Span, TokenInput, TokenLine, TokenView, grants};
 use super::input::{Id, Json, Name, Reply};
 use super::{Api, Problem, system};
+use crate::server::NewToken;
 
 /// How long a token is good for unless it says otherwise.
 const TOKEN_LIFE: Millis = Millis(90 * 24 * 3_600_000);
 /// How long a token can be good for.
 const TOKEN_LIFE_MAX: Millis = Millis(3650 * 24 * 3_600_000);
+/// Longest title of a token, in bytes.
+const TITLE_BYTES_MAX: usize = 200;
 
 pub(super) async fn list(
     State(api): State<Api>,
@@ -32,20 +36,47 @@ pub(super) async fn set(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Somebody's tokens and sessions: which there are, never their secrets.
+pub(super) async fn tokens(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(Name(owner)): Id<Name>,
+) -> Result<Reply<Items<TokenLine>>, Problem> {
+    Ok(system::items(api.server.tokens(&by, &owner).await?))
+}
+
 pub(super) async fn create_token(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(Name(owner)): Id<Name>,
     Json(input): Json<TokenInput>,
-) -> Result<Reply<TokenView>, Problem> {
+) -> Result<impl IntoResponse, Problem> {
+    let new = new_token(&api, input)?;
+    let issued = api.server.create_token(&by, &owner, new).await?;
+    Ok((StatusCode::CREATED, Reply(TokenView::from(issued))))
+}
+
+/// What a token will be, as asked for.
+pub(super) fn new_token(api: &Api, input: TokenInput) -> Result<NewToken, Problem> {
     let Span(life) = input.expires_in.unwrap_or(Span(TOKEN_LIFE));
     if life.0 == 0 || life > TOKEN_LIFE_MAX {
         return Err(Problem::invalid("expires_in: expected a span of at most 3650d, and not none"));
     }
-    let expires: Timestamp = api.server.time().plus(life);
-    let (name, secret) = api.server.create_token(&by, &owner, Some(expires)).await?;
-    let token = token_text(&name, &secret);
-    Ok(Reply(TokenView { name, token, expires: Time(expires) }))
+    let title = input.title.unwrap_or_default();
+    if title.len() > TITLE_BYTES_MAX || title.chars().any(char::is_control) {
+        return Err(Problem::invalid("title: expected at most 200 bytes of text in one line"));
+    }
+    let roles = match (input.roles, input.products) {
+        (None, None) => None,
+        (roles, products) => {
+            let roles = roles.unwrap_or_else(|| RoleBody::ALL.to_vec());
+            let grants =
+                grants(roles, products).map_err(|why| Problem::invalid(format!("products: {why}")))?;
+            Some(grants)
+        }
+    };
+    let expires = Some(api.server.time().plus(life));
+    Ok(NewToken { title: title.into(), expires, roles })
 }
 
 pub(super) async fn remove_token(

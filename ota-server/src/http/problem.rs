@@ -23,6 +23,9 @@ pub struct Problem {
     pub detail: String,
     /// What to do.
     pub what_to_do: String,
+    /// In how many seconds to try again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -40,12 +43,13 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             what_to_do: what_to_do.into(),
+            retry_after: None,
         }
     }
 
     pub(crate) fn unauthenticated(detail: &str) -> Self {
         let what =
-            "send a good token in the header `Authorization: Bearer ...`; an administrator makes tokens";
+            "sign in, or send a good token in the header `Authorization: Bearer ...`; `ota login` gets one";
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Nobody is signed in", detail, what)
     }
 
@@ -57,6 +61,13 @@ impl Problem {
     pub(crate) fn too_large(detail: impl Into<String>) -> Self {
         let what = "send less at once, or have the limit raised in the server's configuration";
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large", detail, what)
+    }
+
+    pub(crate) fn too_many(detail: impl Into<String>, retry_after: u64) -> Self {
+        let what = "wait, then try again";
+        let problem =
+            Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "That was too often", detail, what);
+        Self { retry_after: Some(retry_after), ..problem }
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -129,7 +140,9 @@ impl From<CommandError> for Problem {
             | CommandError::NoDevice(_)
             | CommandError::NoRelease(_)
             | CommandError::NoCampaign(_)
-            | CommandError::NoPrincipal(_) => Self::not_found(detail),
+            | CommandError::NoPrincipal(_)
+            | CommandError::NoToken(_) => Self::not_found(detail),
+            CommandError::Busy => Self::too_many(detail, 2),
             CommandError::ProductExists(_) | CommandError::DeviceExists(_) => {
                 Self::conflict(detail, "choose another id, or go on with the one that exists")
             }
@@ -175,6 +188,9 @@ impl IntoResponse for Problem {
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if status.is_server_error() {
             tracing::error!(status = status.as_u16(), why = self.detail, "a request failed");

@@ -5,22 +5,37 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 
-use super::{Api, Problem, auth, campaigns, devices, input, people, products, releases, system, trace};
+use super::auth::Visitor;
+use super::{
+    Api, Problem, auth, campaigns, devices, input, people, products, releases, sessions, system, trace,
+};
 
-/// Makes the table of routes and the router from one list, so that they cannot differ.
+/// Makes a table of routes and a router from one list, so that they cannot differ.
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:expr,)+) => {
-        /// Every route that needs a token: its method and its path.
-        pub const ROUTES: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
+    ($(#[$doc:meta])* $table:ident, $router:ident: $($method:ident $path:literal => $handler:expr,)+) => {
+        $(#[$doc])*
+        pub const $table: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
 
-        fn authenticated() -> Router<Api> {
+        fn $router() -> Router<Api> {
             Router::new()$(.route($path, $method($handler)))+
         }
     };
 }
 
 routes! {
+    /// Every route that anybody can call: its method and its path. Here people show a password or an invitation.
+    PUBLIC_ROUTES, public:
+    post "/api/v1/sign-in" => sessions::sign_in,
+    post "/api/v1/own-tokens" => sessions::create_own_token,
+    post "/api/v1/accept-invitation" => sessions::accept_invitation,
+}
+
+routes! {
+    /// Every route that needs a token or a session: its method and its path.
+    ROUTES, authenticated:
     get "/api/v1/whoami" => system::who_am_i,
+    post "/api/v1/sign-out" => sessions::sign_out,
+    put "/api/v1/password" => sessions::change_password,
     get "/api/v1/installation" => system::installation,
     get "/api/v1/audit" => system::audit,
     get "/api/v1/audit/verified" => system::verify_audit,
@@ -28,6 +43,9 @@ routes! {
     post "/api/v1/sweep-files" => system::sweep_files,
     get "/api/v1/people" => people::list,
     put "/api/v1/people/{name}" => people::set,
+    post "/api/v1/people/{name}/invitation" => sessions::invite,
+    delete "/api/v1/people/{name}/sessions" => sessions::end_all,
+    get "/api/v1/people/{name}/tokens" => people::tokens,
     post "/api/v1/people/{name}/tokens" => people::create_token,
     delete "/api/v1/tokens/{name}" => people::remove_token,
     get "/api/v1/products" => products::list,
@@ -67,21 +85,28 @@ routes! {
 }
 
 pub(super) fn router(api: Api) -> Router {
-    let authenticated = authenticated()
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
-        .layer(DefaultBodyLimit::max(input::JSON_BYTES_MAX))
-        .layer(middleware::from_fn_with_state(api.clone(), auth::authenticate));
+    // What is behind `somebody` cannot be reached by nobody, whatever its handler asks for.
+    let authenticated = authenticated().route_layer(middleware::from_fn(auth::somebody));
     Router::new()
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
+        .merge(public())
         .merge(authenticated)
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(input::JSON_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::guard))
         .layer(middleware::from_fn(trace::trace))
         .with_state(api)
 }
 
-async fn no_route(request: Request) -> Problem {
-    Problem::not_found(format!("there is nothing at {}", request.uri().path()))
+/// Nobody learns which routes there are.
+async fn no_route(Visitor(who): Visitor, request: Request) -> Problem {
+    let path = request.uri().path();
+    if who.is_none() && path.starts_with("/api/") {
+        return Problem::unauthenticated("the request has neither a token nor a session");
+    }
+    Problem::not_found(format!("there is nothing at {path}"))
 }
 
 async fn no_method(request: Request) -> Problem {

@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use ota_core::fleet::AuditHash;
 use ota_core::number::Sha256Digest;
 use ota_core::text::ProductIdBuf;
 use ota_core::time::Millis;
 use serde::Deserialize;
 
-use super::auth::Caller;
+use super::auth::{Caller, Person};
 use super::body::{AuditView, InstallationView, Items, ReasonInput, StopView, VerifiedView, WhoAmI};
 use super::input::{Ask, Json, PathId as _, Reply};
 use super::{Api, Problem, chain};
@@ -42,8 +42,8 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
     }
 }
 
-pub(super) async fn who_am_i(Caller(by): Caller) -> Reply<WhoAmI> {
-    Reply(WhoAmI { name: by.name().to_owned() })
+pub(super) async fn who_am_i(Caller(by): Caller, person: Result<Person, Redirect>) -> Reply<WhoAmI> {
+    Reply(WhoAmI::of(&by, person.ok().map(|person| person.csrf)))
 }
 
 pub(super) async fn installation(State(api): State<Api>, _: Caller) -> Reply<InstallationView> {

@@ -23,7 +23,7 @@ use super::{Failure, log};
 use crate::http::body::InstallationView;
 use crate::http::{self, chain};
 use crate::rules::permission::Principal;
-use crate::server::{Config, KeySigner, Server};
+use crate::server::{Config, KeySigner, NewToken, Server};
 
 /// Who the first start makes.
 const FIRST: &str = "administrator";
@@ -35,13 +35,23 @@ const GOODBYE: Duration = Duration::from_secs(10);
 /// A server that runs. Dropping it ends it without a goodbye.
 pub struct Running {
     address: SocketAddr,
+    /// Where people reach it.
+    url: String,
     folder: PathBuf,
-    token: Option<String>,
+    first: Option<First>,
     devices: Devices,
     server: Server,
     stop: Option<oneshot::Sender<()>>,
     http: JoinHandle<std::io::Result<()>>,
     conversation: JoinHandle<()>,
+}
+
+/// What the first administrator comes in with, told once.
+struct First {
+    /// For programs.
+    token: String,
+    /// The page, with its query, where a password is set.
+    link: String,
 }
 
 /// Whether an administrator's token is made although it is not the first start.
@@ -96,7 +106,7 @@ impl Running {
             .start()
             .await
             .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the data folder"))?;
-        let token = administrator_token(&server, first).await?;
+        let first = first_administrator(&server, first).await?;
         let conversation = tokio::spawn({
             let server = server.clone();
             async move { server.run().await }
@@ -108,19 +118,23 @@ impl Running {
                 assignment_key: Some(public.to_string()),
                 devices: vec![devices.describe()],
             },
+            public_url: settings.public_url.clone(),
             ready: Arc::new({
                 let devices = devices.clone();
                 move || devices.ready()
             }),
         };
         let (stop, stopped) = oneshot::channel::<()>();
-        let serving = axum::serve(listener, http::router(server.clone(), options));
+        let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let service =
+            http::router(server.clone(), options).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(listener, service);
         let http = tokio::spawn(async move {
             // A sender that is gone ends it as well.
             serving.with_graceful_shutdown(async move { drop(stopped.await) }).await
         });
         let folder = installation.folder().to_owned();
-        Ok(Self { address, folder, token, devices, server, stop: Some(stop), http, conversation })
+        Ok(Self { address, url, folder, first, devices, server, stop: Some(stop), http, conversation })
     }
 
     /// Where the HTTP API listens.
@@ -132,7 +146,13 @@ impl Running {
     /// The token of the administrator, if one was made.
     #[must_use]
     pub fn administrator_token(&self) -> Option<&str> {
-        self.token.as_deref()
+        self.first.as_ref().map(|first| &*first.token)
+    }
+
+    /// The page where the administrator sets a password, once, if one was made.
+    #[must_use]
+    pub fn administrator_link(&self) -> Option<String> {
+        self.first.as_ref().map(|first| format!("{}{}", self.url, first.link))
     }
 
     /// How devices reach it.
@@ -151,17 +171,18 @@ impl Running {
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = format!(
-            "ota {} serves\n  API      http://{}\n  devices  {}\n  data     {}\n",
+            "ota {} serves\n  API      {}\n  devices  {}\n  data     {}\n",
             env!("CARGO_PKG_VERSION"),
-            self.address,
+            self.url,
             self.devices.describe(),
             self.folder.display(),
         );
-        if let Some(token) = &self.token {
+        if let (Some(First { token, .. }), Some(link)) = (&self.first, self.administrator_link()) {
+            let url = &self.url;
             text.push_str(&format!(
-                "\nThe administrator's token, told once and good for 7 days:\n  {token}\n\nSign in with it:\n  \
-                 ota login --server http://{} --token {token}\n",
-                self.address
+                "\nThe administrator sets a password here, once and within a day:\n  {link}\n\nThe administrator's token \
+                 for programs, told once and good for 7 days:\n  {token}\n\nSign in with it:\n  \
+                 ota login --server {url} --token {token}\n",
             ));
         }
         text
@@ -220,7 +241,7 @@ async fn open(installation: &Installation) -> Result<(Arc<RedbStore>, Arc<Object
 /// Makes the first administrator and a token, if nobody was ever made or somebody asks for it at the machine itself.
 ///
 /// This first person can do everything but approve: for that it takes a second one.
-async fn administrator_token(server: &Server, first: FirstToken) -> Result<Option<String>, Failure> {
+async fn first_administrator(server: &Server, first: FirstToken) -> Result<Option<First>, Failure> {
     let grant = |role| RoleGrant { role, products: None };
     let machine = Principal::new("the machine", vec![grant(PersonRole::Administrator)]);
     let failed = |why: crate::CommandError| {
@@ -240,8 +261,13 @@ async fn administrator_token(server: &Server, first: FirstToken) -> Result<Optio
     };
     server.set_principal(&machine, FIRST, record).await.map_err(failed)?;
     let expires = server.time().plus(FIRST_TOKEN_LIFE);
-    let (name, secret) = server.create_token(&machine, FIRST, Some(expires)).await.map_err(failed)?;
-    Ok(Some(http::token_text(&name, &secret)))
+    let new = NewToken { title: "the first start".into(), expires: Some(expires), roles: None };
+    let token = server.create_token(&machine, FIRST, new).await.map_err(failed)?;
+    let invitation = server.invite(&machine, FIRST).await.map_err(failed)?;
+    Ok(Some(First {
+        token: http::token_text(&token.name, &token.secret),
+        link: http::invitation_link(&invitation),
+    }))
 }
 
 /// Runs until the process is told to end.

@@ -54,6 +54,12 @@ pub const SETTINGS: &[Setting] = &[
         "whether the API, which is plain HTTP, may listen on other addresses than loopback",
     ),
     setting(
+        "http.public_url",
+        "",
+        "https://HOST or http://HOST, with a port if need be and without a path; nothing for the address it listens on",
+        "where people reach it; with https their sessions travel over TLS only",
+    ),
+    setting(
         "http.file_mib_max",
         "4096",
         "a number from 1 to 1048576",
@@ -208,6 +214,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where the HTTP API listens.
     pub http_listen: SocketAddr,
+    /// Where people reach it, if not at that address; without a slash at its end.
+    pub public_url: Option<String>,
     /// The largest file, in bytes.
     pub file_bytes_max: u64,
     /// The broker.
@@ -376,6 +384,7 @@ impl Layers {
         Ok(Settings {
             data: self.read("data", |text| (!text.is_empty()).then(|| PathBuf::from(text)))?,
             http_listen: listen,
+            public_url: self.read("http.public_url", public_url)?,
             file_bytes_max: self.read("http.file_mib_max", mib)?,
             broker: self.broker()?,
             check_in: self.read("devices.check_in", |text| span(text, 1000, 7 * 86_400_000))?,
@@ -441,6 +450,16 @@ impl Layers {
     }
 }
 
+fn public_url(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let url = text.strip_suffix('/').unwrap_or(text);
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let is_host = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    (!host.is_empty() && is_host).then(|| Some(url.to_ascii_lowercase()))
+}
+
 fn mib(text: &str) -> Option<u64> {
     let mib: u64 = text.parse().ok().filter(|mib| (1..=1_048_576).contains(mib))?;
     mib.checked_mul(1 << 20)
@@ -475,6 +494,9 @@ mod tests {
             ("http.listen", "8480"),
             ("http.listen", "0.0.0.0:8480"),
             ("http.beyond_loopback", "yes"),
+            ("http.public_url", "ota.example"),
+            ("http.public_url", "https://"),
+            ("http.public_url", "https://ota.example/ota"),
             ("http.file_mib_max", "0"),
             ("mqtt.broker", "broker"),
             ("mqtt.broker", "broker:0"),

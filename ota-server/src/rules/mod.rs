@@ -9,6 +9,7 @@ pub mod course;
 pub mod device;
 pub mod filter;
 pub mod gate;
+pub mod password;
 pub mod permission;
 pub mod planner;
 pub mod ramp;

@@ -11,13 +11,14 @@ use ota_core::text::ProductIdBuf;
 pub struct Principal {
     name: Box<str>,
     roles: Vec<RoleGrant>,
+    is_limited: bool,
 }
 
 impl Principal {
     /// Somebody with these roles. Whoever makes one vouches for the name: it has been authenticated.
     #[must_use]
     pub fn new(name: impl Into<Box<str>>, roles: Vec<RoleGrant>) -> Self {
-        Self { name: name.into(), roles }
+        Self { name: name.into(), roles, is_limited: false }
     }
 
     /// Somebody as recorded; one that is disabled has no roles.
@@ -26,11 +27,37 @@ impl Principal {
         Self::new(name, if record.disabled { Vec::new() } else { record.roles.clone() })
     }
 
+    /// The same, but with nothing more than these roles: where both name a role, in the products that both name.
+    #[must_use]
+    pub fn limited_to(self, roles: &[RoleGrant]) -> Self {
+        let both = self.roles.iter().flat_map(|own| roles.iter().filter_map(|limit| common(own, limit)));
+        Self { roles: both.collect(), name: self.name, is_limited: true }
+    }
+
     /// What the audit log calls them.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The roles that count.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleGrant] {
+        &self.roles
+    }
+}
+
+/// What two grants have in common.
+fn common(own: &RoleGrant, limit: &RoleGrant) -> Option<RoleGrant> {
+    if own.role != limit.role {
+        return None;
+    }
+    let products = match (&own.products, &limit.products) {
+        (None, None) => None,
+        (Some(products), None) | (None, Some(products)) => Some(products.clone()),
+        (Some(own), Some(limit)) => Some(own.iter().filter(|id| limit.contains(id)).cloned().collect()),
+    };
+    Some(RoleGrant { role: own.role, products })
 }
 
 /// What somebody wants to do.
@@ -65,6 +92,8 @@ pub enum Action {
     KeepInstallation,
     /// Read and export the audit log.
     ReadAudit,
+    /// Keep one's own password, sessions and tokens.
+    KeepOneself,
 }
 
 impl Action {
@@ -82,6 +111,8 @@ impl Action {
             Self::RevokeDevice => &[Operator, Administrator],
             Self::KeepProducts | Self::KeepPeople | Self::KeepInstallation => &[Administrator],
             Self::ReadAudit => &[Approver, Administrator],
+            // No role gives it: it comes with being the one whom it is about.
+            Self::KeepOneself => &[],
         }
     }
 }
@@ -168,6 +199,20 @@ pub fn permit(principal: &Principal, action: Action, scope: Scope<'_>) -> Result
     })
 }
 
+/// The permission to look after somebody's password, sessions and tokens: one's own, or as somebody who keeps people.
+///
+/// Whoever is limited to some of their roles, as a token can be, does not look after themselves: a token that leaked
+/// must not end its owner's sessions, or make a token that is good for longer.
+///
+/// # Errors
+/// [`Denied`].
+pub fn permit_about(principal: &Principal, whom: &str) -> Result<Permit, Denied> {
+    if *principal.name == *whom && !principal.is_limited {
+        return Ok(Permit { principal: whom.into(), action: Action::KeepOneself, product: None });
+    }
+    permit(principal, Action::KeepPeople, Scope::Installation)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +229,7 @@ mod tests {
         Principal::new("p", roles.iter().map(grant).collect())
     }
 
-    const ACTIONS: [Action; 14] = [
+    const ACTIONS: [Action; 15] = [
         Action::View,
         Action::DraftRelease,
         Action::BringSignatures,
@@ -199,7 +244,33 @@ mod tests {
         Action::KeepPeople,
         Action::KeepInstallation,
         Action::ReadAudit,
+        Action::KeepOneself,
     ];
+
+    #[test]
+    fn a_limit_takes_away_and_never_gives() {
+        let all = Some(&["a", "b"][..]);
+        let own = with(&[(PersonRole::Operator, all), (PersonRole::Viewer, None)]);
+        let limit = with(&[(PersonRole::Operator, Some(&["b", "c"])), (PersonRole::Administrator, None)]);
+        let limited = own.limited_to(limit.roles());
+        assert!(permit(&limited, Action::RunCampaign, Scope::Product(&product("b"))).is_ok());
+        for outside in ["a", "c"] {
+            assert!(permit(&limited, Action::RunCampaign, Scope::Product(&product(outside))).is_err());
+        }
+        assert!(permit(&limited, Action::KeepPeople, Scope::Installation).is_err());
+        assert!(permit(&limited, Action::View, Scope::Installation).is_err());
+    }
+
+    #[test]
+    fn people_look_after_themselves_and_only_the_keepers_of_people_after_others() {
+        let (viewer, admin) =
+            (with(&[(PersonRole::Viewer, None)]), with(&[(PersonRole::Administrator, None)]));
+        assert!(permit_about(&viewer, "p").is_ok());
+        assert!(permit_about(&viewer, "q").is_err());
+        assert!(permit_about(&admin, "q").is_ok());
+        let everything = [RoleGrant { role: PersonRole::Viewer, products: None }];
+        assert!(permit_about(&viewer.limited_to(&everything), "p").is_err());
+    }
 
     #[test]
     fn nobody_may_do_anything_without_a_role() {

@@ -14,6 +14,8 @@ mod deliver;
 mod elsewhere;
 mod host;
 mod lists;
+#[cfg(feature = "http")]
+mod passwords;
 mod queries;
 mod sft;
 mod signing;
@@ -30,7 +32,9 @@ use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 use quick_cache::sync::Cache;
 
-pub use self::commands::{AuditCheck, CommandError, NewDevice, NewProduct, Upload};
+pub use self::commands::{AuditCheck, CommandError, IssuedToken, NewDevice, NewProduct, NewToken, Upload};
+#[cfg(feature = "http")]
+pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
 pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
 pub use self::lists::{DevicePage, PAGE_MAX};
@@ -127,6 +131,8 @@ struct Inner {
     courses_due: Mutex<HashMap<ProductIdBuf, Timestamp>>,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
+    #[cfg(feature = "http")]
+    passwords: passwords::Passwords,
 }
 
 /// What a server is made of.
@@ -190,6 +196,8 @@ impl Builder {
             refusals: Refusals::default(),
             courses_due: Mutex::default(),
             ticking: tokio::sync::Mutex::default(),
+            #[cfg(feature = "http")]
+            passwords: passwords::Passwords::default(),
             config: self.config,
             store: self.store,
             blobs: self.blobs,

@@ -2,5 +2,6 @@
 
 mod input;
 mod roles;
+mod sessions;
 mod story;
 mod support;

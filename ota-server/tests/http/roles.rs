@@ -42,6 +42,12 @@ fn rules(release: &str) -> Vec<Rule> {
         rule("get", "/api/v1/audit/verified", &[Approver, Administrator], Installation, null()),
         rule("post", "/api/v1/sweep-files", &[Administrator], Installation, null()),
         rule("get", "/api/v1/people", &[Administrator], Installation, null()),
+        // Without a session there is nothing to end, and without the present password nothing to change.
+        rule("post", "/api/v1/sign-out", ALL, Anybody, null()),
+        rule("put", "/api/v1/password", ALL, Anybody, json!({ "present": "x", "password": "y" })),
+        rule("post", "/api/v1/people/{name}/invitation", &[Administrator], Installation, null()),
+        rule("delete", "/api/v1/people/{name}/sessions", &[Administrator], Installation, null()),
+        rule("get", "/api/v1/people/{name}/tokens", &[Administrator], Installation, null()),
         rule("put", "/api/v1/people/{name}", &[Administrator], Installation, json!({ "roles": ["viewer"] })),
         rule("post", "/api/v1/people/{name}/tokens", &[Administrator], Installation, json!({})),
         rule("delete", "/api/v1/tokens/{name}", &[Administrator], Installation, null()),

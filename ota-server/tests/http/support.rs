@@ -17,12 +17,12 @@ use ota_server::http::{Options, hex, router, token_text};
 use ota_server::program::{PublicKey, SystemEntropy};
 use ota_server::rules::permission::Principal;
 use ota_server::rules::release::Verifier;
-use ota_server::{KeySigner, Server};
+use ota_server::{KeySigner, NewToken, Server};
 use ota_storage::object::ObjectBlobStore;
 use ota_storage::redb::{RedbOptions, RedbStore};
 use ota_transport::memory::{MemoryLink, MemoryLinkLimits};
 use serde_json::{Value, json};
-use ureq::http::{Method, Request};
+use ureq::http::{HeaderValue, Method, Request};
 
 /// An answer: its status and its body, JSON where it is.
 #[derive(Debug, Clone)]
@@ -30,9 +30,14 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) kind: String,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) headers: Vec<(String, String)>,
 }
 
 impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
@@ -85,7 +90,10 @@ impl World {
         let serving = axum::serve(listener, router(server.clone(), options));
         runtime.spawn(async move { serving.await });
         // A server that refuses a request before it has read its body ends the connection.
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0);
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .max_redirects(0);
         let agent = agent.build().new_agent();
         let grant = RoleGrant { role: PersonRole::Administrator, products: None };
         let machine = Principal::new("machine", vec![grant]);
@@ -100,8 +108,9 @@ impl World {
         self.runtime.block_on(async {
             self.server.set_principal(&self.machine, name, record).await.unwrap();
             let expires = Some(self.server.time().plus(life));
-            let (name, secret) = self.server.create_token(&self.machine, name, expires).await.unwrap();
-            token_text(&name, &secret)
+            let new = NewToken { expires, ..NewToken::default() };
+            let issued = self.server.create_token(&self.machine, name, new).await.unwrap();
+            token_text(&issued.name, &issued.secret)
         })
     }
 
@@ -118,22 +127,34 @@ impl World {
         kind: &str,
         bytes: &[u8],
     ) -> Answer {
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", kind)];
+        headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+        self.raw(method, path, &headers, bytes)
+    }
+
+    /// A request with exactly these headers. A redirect is not followed.
+    pub(crate) fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], bytes: &[u8]) -> Answer {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
         let is_get = method == Method::GET;
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = if is_get {
             self.agent.run(request.body(()).unwrap())
         } else {
-            self.agent.run(request.header("content-type", kind).body(bytes).unwrap())
+            self.agent.run(request.body(bytes).unwrap())
         };
         let mut answer = answer.unwrap();
-        let kind =
-            answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let (kind, status) = (kind.to_owned(), answer.status().as_u16());
-        Answer { status, kind, bytes: answer.body_mut().read_to_vec().unwrap() }
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let headers: Vec<_> =
+            answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        let status = answer.status().as_u16();
+        let mut answer =
+            Answer { status, kind: String::new(), bytes: answer.body_mut().read_to_vec().unwrap(), headers };
+        answer.kind = answer.header("content-type").unwrap_or_default().to_owned();
+        answer
     }
 }
 

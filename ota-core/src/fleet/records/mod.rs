@@ -22,7 +22,7 @@ pub use campaign::{
 pub use course::{FileCourse, FileSample, RevisionDevices};
 pub use device::{BUCKETS, ClaimedFile, Credential, Device, DeviceStatus, Installed};
 pub use enrolment::{Enrolment, EnrolmentKind};
-pub use people::{Group, PersonRole, PrincipalRecord, RoleGrant, Token};
+pub use people::{Group, PersonRole, PrincipalRecord, RoleGrant, Token, TokenKind};
 pub use plan::{
     AttemptRules, Budget, Cause, DailyWindow, Date, DateRange, Gate, Limits, OnFailure, Pace, Plan,
     Promotion, Schedule, Stage, Trial,

@@ -73,7 +73,23 @@ pub enum PersonRole {
     Administrator,
 }
 
-/// An API token. Its secret half is known to its holder only.
+/// What a token is good for. One kind never passes for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+#[cbor(index_only)]
+pub enum TokenKind {
+    /// Calls of a program.
+    #[default]
+    #[n(0)]
+    Api,
+    /// One browser's session.
+    #[n(1)]
+    Session,
+    /// Setting a password once.
+    #[n(2)]
+    Invitation,
+}
+
+/// What somebody shows instead of a password. Its secret half is known to its holder only.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Token {
@@ -89,6 +105,15 @@ pub struct Token {
     /// When it stops being good, if ever.
     #[n(3)]
     pub expires: Option<Timestamp>,
+    /// What it is good for.
+    #[cbor(n(4), default)]
+    pub kind: TokenKind,
+    /// What people call it: where it is used, or which browser has it.
+    #[cbor(n(5), default)]
+    pub title: Box<str>,
+    /// What it is limited to, within what its principal may do; `None` for no further limit.
+    #[n(6)]
+    pub roles: Option<Vec<RoleGrant>>,
 }
 
 impl Token {

@@ -5,6 +5,7 @@
 
 mod campaign;
 mod device;
+mod people;
 mod plan;
 mod product;
 mod release;
@@ -18,13 +19,16 @@ pub use device::{
     AttemptView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput, DevicesView,
     FleetLineView, InstalledView, MomentView, TagsInput, WhyNotView,
 };
+pub use people::{
+    AcceptInput, EndedView, InvitationView, OwnTokenInput, PasswordInput, PersonInput, PersonView, RoleBody,
+    SessionView, SignInInput, TokenInput, TokenLine, TokenView, WhoAmI,
+};
 pub use plan::{
     AttemptsBody, BlackoutBody, BudgetBody, CauseBody, DayTime, GateBody, LimitsBody, OnFailureBody,
     PaceBody, PlanBody, PromotionBody, ScheduleBody, StageBody, TargetBody, TrialBody, WindowBody,
 };
 pub use product::{
-    AuditEntryView, AuditView, InstallationView, PersonInput, PersonView, ProductInput, ProductView,
-    RoleBody, RootInput, TokenInput, TokenView, VerifiedView, WhoAmI,
+    AuditEntryView, AuditView, InstallationView, ProductInput, ProductView, RootInput, VerifiedView,
 };
 pub use release::{
     BlockMapBody, ContentBody, FieldError, FileInput, FileView, FixInput, ReleaseInput, ReleaseRef,
@@ -32,6 +36,7 @@ pub use release::{
 };
 pub use units::{Share, Span, Time, UnitError};
 
+pub(crate) use people::grants;
 use serde::{Deserialize, Serialize};
 
 /// Something that was made, by its id.

@@ -1,11 +1,11 @@
-//! Products, people, tokens, the audit chain and the installation.
+//! Products, the audit chain and the installation.
 
 use ota_core::fleet::AuditEntry;
-use ota_core::fleet::records::{PersonRole, PrincipalRecord, Product, RoleGrant};
+use ota_core::fleet::records::Product;
 use ota_core::text::{ProductIdBuf, TextError};
 use serde::{Deserialize, Serialize};
 
-use super::{Span, Time};
+use super::Time;
 use crate::server::{AuditCheck, NewProduct};
 
 /// A product to make.
@@ -131,145 +131,6 @@ pub struct RootInput {
     /// The signatures; may be left away for the first root.
     #[serde(default)]
     pub envelope: String,
-}
-
-/// A role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleBody {
-    /// Looks.
-    Viewer,
-    /// Uploads drafts.
-    Developer,
-    /// Runs campaigns and devices.
-    Operator,
-    /// Approves campaigns and promotes them.
-    Approver,
-    /// Brings signatures and roots.
-    KeyHolder,
-    /// Looks after products, people and the installation.
-    Administrator,
-}
-
-impl RoleBody {
-    /// All roles.
-    pub const ALL: [Self; 6] =
-        [Self::Viewer, Self::Developer, Self::Operator, Self::Approver, Self::KeyHolder, Self::Administrator];
-
-    /// The role as the rules know it.
-    #[must_use]
-    pub const fn role(self) -> PersonRole {
-        match self {
-            Self::Viewer => PersonRole::Viewer,
-            Self::Developer => PersonRole::Developer,
-            Self::Operator => PersonRole::Operator,
-            Self::Approver => PersonRole::Approver,
-            Self::KeyHolder => PersonRole::KeyHolder,
-            Self::Administrator => PersonRole::Administrator,
-        }
-    }
-}
-
-/// A person or program to make or change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PersonInput {
-    /// What people call it; its name if left away.
-    #[serde(default)]
-    pub title: Option<String>,
-    /// What it may do.
-    pub roles: Vec<RoleBody>,
-    /// The products that all of these roles hold for; none given for the whole installation.
-    #[serde(default)]
-    pub products: Option<Vec<String>>,
-    /// Whether it may do nothing at all for the time being.
-    #[serde(default)]
-    pub disabled: bool,
-}
-
-impl PersonInput {
-    /// The record, without a password.
-    ///
-    /// # Errors
-    /// [`TextError`] if a product's id is not one.
-    pub fn record(self, name: &str) -> Result<PrincipalRecord, TextError> {
-        let products = match self.products {
-            Some(ids) => Some(ids.into_iter().map(ProductIdBuf::new).collect::<Result<Vec<_>, _>>()?),
-            None => None,
-        };
-        let grant = |role: RoleBody| RoleGrant { role: role.role(), products: products.clone() };
-        Ok(PrincipalRecord {
-            title: self.title.unwrap_or_else(|| name.to_owned()).into(),
-            roles: self.roles.into_iter().map(grant).collect(),
-            disabled: self.disabled,
-            password: None,
-        })
-    }
-}
-
-/// A person or program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PersonView {
-    /// Its name, as the audit log has it.
-    pub name: String,
-    /// What people call it.
-    pub title: String,
-    /// What it may do: a role, and behind an `@` the products if it is limited to some.
-    pub roles: Vec<String>,
-    /// Whether it may do nothing at all for the time being.
-    pub disabled: bool,
-}
-
-impl From<(Box<str>, PrincipalRecord)> for PersonView {
-    fn from((name, record): (Box<str>, PrincipalRecord)) -> Self {
-        let role = |grant: RoleGrant| match grant.products {
-            None => super::word(&grant.role),
-            Some(products) => {
-                let products: Vec<&str> = products.iter().map(ProductIdBuf::as_str).collect();
-                format!("{}@{}", super::word(&grant.role), products.join(","))
-            }
-        };
-        Self {
-            name: name.into(),
-            title: record.title.into(),
-            roles: record.roles.into_iter().map(role).collect(),
-            disabled: record.disabled,
-        }
-    }
-}
-
-/// A token to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenInput {
-    /// How long it is good for; 90 days if left away.
-    #[serde(default)]
-    pub expires_in: Option<Span>,
-}
-
-/// A token, told once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenView {
-    /// Its public half: what `DELETE /api/v1/tokens/{name}` takes.
-    pub name: String,
-    /// The whole token. It is not kept and cannot be told again.
-    pub token: String,
-    /// When it stops being good.
-    pub expires: Time,
-}
-
-impl core::fmt::Debug for TokenView {
-    /// Leaves the secret out.
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("TokenView").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WhoAmI {
-    /// The caller's name.
-    pub name: String,
 }
 
 /// What callers need to know of the installation.

@@ -73,11 +73,13 @@ impl PersonCommand {
                 Ok(())
             }
             Self::Token { name, expires_in } => {
-                let input = TokenInput { expires_in: Some(expires_in) };
+                let input = TokenInput { expires_in: Some(expires_in), ..TokenInput::default() };
                 let token: TokenView =
                     client.post(&format!("/api/v1/people/{}/tokens", segment(&name)), &input)?;
                 format.show(&token, |token| {
-                    format!("{}\n\ngood until {}; it is not shown again", token.token, token.expires)
+                    let until =
+                        token.expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+                    format!("{}\n\ngood {until}; it is not shown again", token.token)
                 })
             }
             Self::RemoveToken { token } => {

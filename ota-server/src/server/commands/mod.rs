@@ -5,6 +5,8 @@ mod devices;
 mod people;
 mod products;
 mod releases;
+#[cfg(feature = "http")]
+mod sessions;
 
 use ota_core::fleet::records::Setting;
 use ota_core::fleet::{AuditDraft, Key, Outcome, Record, StoreError, Stored, Version};
@@ -13,13 +15,16 @@ use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::trust::TrustError;
 
 pub use self::devices::NewDevice;
-pub use self::people::AuditCheck;
+pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
 pub use self::releases::Upload;
+#[cfg(feature = "http")]
+pub use self::sessions::{INVITATION_LIFE, SESSION_LIFE};
 use super::Server;
 use crate::engine::Changes;
 use crate::rules::campaign::CampaignError;
 use crate::rules::device::TagError;
+use crate::rules::password::PasswordError;
 use crate::rules::permission::{Action, Denied, Permit, Principal, Scope, permit};
 use crate::rules::release::ReleaseError;
 
@@ -60,6 +65,15 @@ pub enum CommandError {
     /// There is no such principal.
     #[error("there is no principal {0}")]
     NoPrincipal(Box<str>),
+    /// There is no such token.
+    #[error("there is no token {0}")]
+    NoToken(Box<str>),
+    /// The password is not taken.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// So many passwords are being checked that another one would have to wait for too long.
+    #[error("too many people sign in at once; try again in a moment")]
+    Busy,
     /// The tags are wrong.
     #[error(transparent)]
     Tag(#[from] TagError),

@@ -1,15 +1,53 @@
-//! Principals and tokens, and the audit chain that all of this leaves.
+//! Principals and their tokens, and the audit chain that all of this leaves.
 
-use ota_core::fleet::records::{PrincipalRecord, Token};
-use ota_core::fleet::{AuditEntry, AuditHash, Key, Record, Stored, Version};
+use ota_core::fleet::records::{PrincipalRecord, RoleGrant, Token, TokenKind};
+use ota_core::fleet::{AuditEntry, AuditHash, Index, IndexEntry, Key, Query, Record, Stored, Version};
 use ota_core::number::Sha256Digest;
 use ota_core::time::Timestamp;
 
 use super::{CommandError, detail};
 use crate::digest::sha256;
 use crate::engine::Changes;
-use crate::rules::permission::{Action, Principal, Scope, permit};
+use crate::engine::catalog::scan_all;
+use crate::rules::permission::{Action, Permit, Principal, Scope, permit, permit_about};
 use crate::server::Server;
+
+/// A token to make.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewToken {
+    /// What people call it.
+    pub title: Box<str>,
+    /// When it stops being good, if ever.
+    pub expires: Option<Timestamp>,
+    /// What it is limited to, within what its principal may do; `None` for no further limit.
+    pub roles: Option<Vec<RoleGrant>>,
+}
+
+/// A token that was made. The secret is told here and never again.
+#[derive(Clone, PartialEq, Eq)]
+pub struct IssuedToken {
+    /// Its public half.
+    pub name: String,
+    /// Its secret half.
+    pub secret: [u8; 32],
+    /// When it stops being good, if ever.
+    pub expires: Option<Timestamp>,
+}
+
+impl core::fmt::Debug for IssuedToken {
+    /// Leaves the secret out.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("IssuedToken").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn hashed(secret: &[u8; 32]) -> Sha256Digest {
+    Sha256Digest(sha256(&[b"ota/v1/token/", secret]))
+}
+
+pub(super) fn is_good(token: &Token, now: Timestamp) -> bool {
+    token.expires.is_none_or(|expires| now < expires)
+}
 
 /// What became of checking the audit chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +67,7 @@ pub enum AuditCheck {
 }
 
 impl Server {
-    /// Makes or changes a principal.
+    /// Makes or changes a principal. Its password stays as it is, whatever the record says.
     ///
     /// # Errors
     /// [`CommandError`].
@@ -37,24 +75,29 @@ impl Server {
         &self,
         by: &Principal,
         name: &str,
-        record: PrincipalRecord,
+        mut record: PrincipalRecord,
     ) -> Result<(), CommandError> {
+        record.password = None;
         let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
         self.command(|| async {
             let key = Key::Principal(name.into());
+            let mut after = record.clone();
             let (version, before) = match self.load_one(&key).await? {
-                Some(Stored { version, record }) => (version, Some(record)),
-                None => (Version(0), None),
+                Some(Stored { version, record: Record::Principal(before) }) => {
+                    after.password.clone_from(&before.password);
+                    (version, Some(Record::Principal(before)))
+                }
+                _ => (Version(0), None),
             };
             let mut changes = Changes::default();
-            changes.write(key, version, before, Some(Record::Principal(record.clone())));
+            changes.write(key, version, before, Some(Record::Principal(after)));
             self.audit(&mut changes, &permit, "principal.set", name, detail(&[("title", &record.title)]));
             Ok((changes, ()))
         })
         .await
     }
 
-    /// Makes a token for a principal: its public half is its name, its secret half is returned once and never kept.
+    /// Makes a token for the calls of a principal's programs. Its secret half is returned once and never kept.
     ///
     /// # Errors
     /// [`CommandError::NoPrincipal`].
@@ -62,52 +105,103 @@ impl Server {
         &self,
         by: &Principal,
         owner: &str,
-        expires: Option<Timestamp>,
-    ) -> Result<(String, [u8; 32]), CommandError> {
+        new: NewToken,
+    ) -> Result<IssuedToken, CommandError> {
         let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
         if self.load_one(&Key::Principal(owner.into())).await?.is_none() {
             return Err(CommandError::NoPrincipal(owner.into()));
         }
-        let (mut secret, mut name) = ([0; 32], [0; 8]);
-        self.inner.entropy.fill(&mut secret);
-        self.inner.entropy.fill(&mut name);
-        let name = ota_core::number::KeyId(name).to_string();
-        let token = Token {
-            principal: owner.into(),
-            secret: Sha256Digest(sha256(&[b"ota/v1/token/", &secret])),
-            created: self.now(),
-            expires,
-        };
+        let (issued, token) = self.issue(owner, TokenKind::Api, new);
         self.command(|| async {
             let mut changes = Changes::default();
-            let key = Key::Token(name.as_str().into());
-            changes.write(key, Version(0), None, Some(Record::Token(token.clone())));
-            self.audit(&mut changes, &permit, "token.create", &name, detail(&[("principal", owner)]));
+            self.put_token(&mut changes, &permit, "token.create", &issued, &token);
             Ok((changes, ()))
         })
         .await?;
-        Ok((name, secret))
+        Ok(issued)
     }
 
-    /// Takes a token away.
+    /// A token in the making.
+    pub(super) fn issue(&self, owner: &str, kind: TokenKind, new: NewToken) -> (IssuedToken, Token) {
+        let (mut secret, mut name) = ([0; 32], [0; 8]);
+        self.inner.entropy.fill(&mut secret);
+        self.inner.entropy.fill(&mut name);
+        let token = Token {
+            principal: owner.into(),
+            secret: hashed(&secret),
+            created: self.now(),
+            expires: new.expires,
+            kind,
+            title: new.title,
+            roles: new.roles,
+        };
+        let name = ota_core::number::KeyId(name).to_string();
+        (IssuedToken { name, secret, expires: token.expires }, token)
+    }
+
+    pub(super) fn put_token(
+        &self,
+        changes: &mut Changes,
+        permit: &Permit,
+        action: &str,
+        issued: &IssuedToken,
+        token: &Token,
+    ) {
+        let key = Key::Token(issued.name.as_str().into());
+        changes.write(key, Version(0), None, Some(Record::Token(token.clone())));
+        let particulars = detail(&[("principal", &token.principal), ("title", &token.title)]);
+        self.audit(changes, permit, action, &issued.name, particulars);
+    }
+
+    /// Takes a token away, or ends a session: one's own, or anybody's as one who keeps people.
     ///
     /// # Errors
-    /// [`CommandError`].
+    /// [`CommandError::NoToken`].
     pub async fn remove_token(&self, by: &Principal, name: &str) -> Result<(), CommandError> {
-        let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
         self.command(|| async {
             let key = Key::Token(name.into());
+            let Some(Stored { version, record: Record::Token(token) }) = self.load_one(&key).await? else {
+                // Whoever may not know of others' tokens learns nothing from the difference.
+                permit(by, Action::KeepPeople, Scope::Installation)?;
+                return Err(CommandError::NoToken(name.into()));
+            };
+            let permit = permit_about(by, &token.principal)?;
+            let particulars = detail(&[("principal", &token.principal)]);
             let mut changes = Changes::default();
-            if let Some(Stored { version, record }) = self.load_one(&key).await? {
-                changes.write(key, version, Some(record), None);
-            }
-            self.audit(&mut changes, &permit, "token.remove", name, detail(&[]));
+            changes.write(key, version, Some(Record::Token(token)), None);
+            self.audit(&mut changes, &permit, "token.remove", name, particulars);
             Ok((changes, ()))
         })
         .await
     }
 
-    /// Whose token this is, if it is good: the principal as it is recorded now.
+    /// Somebody's tokens, sessions and invitations, by their public names; those that have expired are left out.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn tokens(&self, by: &Principal, owner: &str) -> Result<Vec<(Box<str>, Token)>, CommandError> {
+        permit_about(by, owner)?;
+        let all = self.tokens_of(owner).await?;
+        let now = self.now();
+        let good = all.into_iter().filter(|(_, stored)| is_good(&stored.1, now));
+        Ok(good.map(|(name, (_, token))| (name, token)).collect())
+    }
+
+    pub(super) async fn tokens_of(
+        &self,
+        owner: &str,
+    ) -> Result<Vec<(Box<str>, (Version, Token))>, CommandError> {
+        let place = IndexEntry::new(Index::TokenPrincipal).text(owner);
+        let all = scan_all(&self.inner.store, &Query::under(place)).await?;
+        let token = |(key, stored): (Key, Stored)| match (key, stored.record) {
+            (Key::Token(name), Record::Token(token)) => Some((name, (stored.version, token))),
+            _ => None,
+        };
+        Ok(all.into_iter().filter_map(token).collect())
+    }
+
+    /// Whose token this is, if it is good for the calls of programs: the principal as it is recorded now, within the
+    /// limits of the token.
     ///
     /// # Errors
     /// [`CommandError::Store`].
@@ -116,20 +210,33 @@ impl Server {
         name: &str,
         secret: &[u8; 32],
     ) -> Result<Option<Principal>, CommandError> {
+        Ok(self.holder(TokenKind::Api, name, secret).await?.map(|(principal, _)| principal))
+    }
+
+    /// Who holds this secret, if it is good for this very use.
+    pub(super) async fn holder(
+        &self,
+        kind: TokenKind,
+        name: &str,
+        secret: &[u8; 32],
+    ) -> Result<Option<(Principal, PrincipalRecord)>, CommandError> {
         let Some(Stored { record: Record::Token(token), .. }) =
             self.load_one(&Key::Token(name.into())).await?
         else {
             return Ok(None);
         };
         // The hash of a long random secret: what the time of comparing tells is of no use.
-        let is_good = token.secret.0 == sha256(&[b"ota/v1/token/", secret])
-            && token.expires.is_none_or(|expires| self.now() < expires);
-        if !is_good {
+        if token.kind != kind || token.secret != hashed(secret) || !is_good(&token, self.now()) {
             return Ok(None);
         }
         Ok(match self.load_one(&Key::Principal(token.principal.clone())).await? {
             Some(Stored { record: Record::Principal(record), .. }) => {
-                Some(Principal::from_record(token.principal, &record))
+                let principal = Principal::from_record(token.principal, &record);
+                let principal = match &token.roles {
+                    Some(roles) => principal.limited_to(roles),
+                    None => principal,
+                };
+                Some((principal, record))
             }
             _ => None,
         })
