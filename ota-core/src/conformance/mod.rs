@@ -6,6 +6,8 @@
 #[cfg(feature = "fleet")]
 mod blob_store;
 mod boot_control;
+#[cfg(feature = "fleet")]
+mod broker;
 mod device_storage;
 #[cfg(feature = "fleet")]
 mod fleet_store;
@@ -22,6 +24,10 @@ pub mod topics;
 #[cfg(feature = "fleet")]
 pub use blob_store::{blob_store, blob_store_reopened};
 pub use boot_control::{MemoryBoot, boot_control};
+#[cfg(feature = "fleet")]
+pub use broker::{
+    BrokerClient, BrokerUnderTest, ClientHello, Kept, LastWill, SERVER, SuiteAuthorizer, broker,
+};
 pub use device_storage::device_storage;
 #[cfg(feature = "fleet")]
 pub use fleet_store::{fleet_store, fleet_store_reopened};

@@ -118,6 +118,11 @@ pub struct Listener {
 }
 
 /// A running broker.
+///
+/// It asks its [`Authorizer`] about everything: who comes in, what is subscribed, published, left as a last will, and,
+/// once more, each message when it is delivered. What is refused is lost, and the connection goes on, for it is the
+/// device's only one. Nothing is retained. A client that comes again ends its earlier connection.
+/// `conformance::broker` asks a broker for all of this.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
     /// Where it listens.

@@ -31,4 +31,6 @@ pub use link::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
 pub use prepared::{Place, PreparedUnit, PreparedWrite, UnitError};
 pub use record::{Record, RecordError};
 pub use store::{Cursor, FleetStore, Lease, LeaseRequest, Outcome, Page, Stored, Unit, Version, Write};
+#[cfg(feature = "conformance")]
+pub(crate) use topic_rules::filter_matches;
 pub use topic_rules::{TopicAccess, TopicPatternError, TopicRules};

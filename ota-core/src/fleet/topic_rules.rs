@@ -251,6 +251,13 @@ fn is_covered(filter: &str, pattern: &str, device: &str) -> bool {
     filter.next().is_none()
 }
 
+/// Whether a filter, one that is not shared, takes messages on this topic. Wildcards never reach topics that begin
+/// with `$`.
+#[cfg(feature = "conformance")]
+pub(crate) fn filter_matches(filter: &str, topic: &str) -> bool {
+    topic.starts_with('$') == filter.starts_with('$') && overlap(filter, topic)
+}
+
 /// Whether two filters have a topic in common.
 fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('/'), other.split('/'));

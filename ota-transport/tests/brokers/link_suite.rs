@@ -11,7 +11,7 @@ use ota_core::fleet::{
 };
 use ota_core::text::{DeviceId, DeviceIdBuf};
 use ota_transport::broker::{BrokerConfig, BrokerLimits, EmbeddedBroker, ListenOn};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -44,22 +44,21 @@ struct Device {
     writer: OwnedWriteHalf,
 }
 
-impl Device {
-    async fn packet(&mut self) -> Option<(u8, Vec<u8>)> {
-        let first = self.reader.read_u8().await.ok()?;
-        let (mut length, mut shift) = (0, 0);
-        loop {
-            let byte = self.reader.read_u8().await.ok()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
-            }
+/// The next packet, first byte and body, or `None` once the connection is gone.
+pub(crate) async fn read_packet(reader: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
+    let first = reader.read_u8().await.ok()?;
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let byte = reader.read_u8().await.ok()?;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            break;
         }
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body).await.ok()?;
-        Some((first, body))
     }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).await.ok()?;
+    Some((first, body))
 }
 
 #[async_trait]
@@ -75,11 +74,11 @@ impl LinkUnderTest for UnderTest {
         let mut end = Device { id: device.clone(), reader: BufReader::new(reader), writer };
         let id = device.as_str();
         end.writer.write_all(&Connect::new(id).packet()).await.unwrap();
-        assert_eq!(end.packet().await.unwrap(), (0x20, vec![0, 0]));
+        assert_eq!(read_packet(&mut end.reader).await.unwrap(), (0x20, vec![0, 0]));
         for topic in [format!("ota/1/{id}/down"), format!("xi/ctrl/v1/{id}/cln")] {
             let subscribe = packet(0x82, &[vec![0, 7], text(&topic), vec![0]].concat());
             end.writer.write_all(&subscribe).await.unwrap();
-            assert_eq!(end.packet().await.unwrap(), (0x90, vec![0, 7, 0]));
+            assert_eq!(read_packet(&mut end.reader).await.unwrap(), (0x90, vec![0, 7, 0]));
         }
         Box::new(end)
     }
@@ -100,7 +99,7 @@ impl DeviceEnd for Device {
     }
 
     async fn receive(&mut self) -> Option<(Dialect, Bytes)> {
-        let (_, body) = self.packet().await?;
+        let (_, body) = read_packet(&mut self.reader).await?;
         let topic_end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
         let dialect = if body[2..].starts_with(b"ota/") { Dialect::Native } else { Dialect::Sft };
         Some((dialect, Bytes::copy_from_slice(&body[topic_end..])))
