@@ -223,6 +223,7 @@ fn plan() -> Plan {
         silent_max_ppm: 300_000,
         soak: Millis(0),
         attested_only: false,
+        small_group: None,
     };
     Plan {
         trial: None,

@@ -8,8 +8,8 @@ use crate::fleet::records::{
     DeviceStatus, Enrolment, EnrolmentKind, FileCourse, FileProgress, FileRecord, FileSample, Gate, GrantKey,
     Group, Hosting, Installed, Interned, Limits, Moment, OnFailure, Pace, PausedFrom, PersonRole,
     PhaseDevices, Plan, PrincipalRecord, Product, Progress, Promotion, ReleaseRecord, ReleaseStatus,
-    RequirementRecord, RevisionDevices, RoleGrant, RootRecord, Sample, Schedule, Seen, Setting, Stage,
-    Target, Token, TokenKind, Trial,
+    RequirementRecord, RevisionDevices, RoleGrant, RootRecord, Sample, Schedule, Seen, Setting, SmallGroup,
+    Stage, Target, Token, TokenKind, Trial,
 };
 use crate::fleet::{
     AuditDraft, AuditEntry, AuditHash, CounterChange, CounterKey, CounterPrefix, Dialect, Index, IndexEntry,
@@ -40,6 +40,7 @@ choice! {
         PersonRole::Viewer, PersonRole::Developer, PersonRole::Operator, PersonRole::Approver, PersonRole::KeyHolder,
         PersonRole::Administrator,
     ];
+    SmallGroup = [SmallGroup::ByShare];
     Promotion = [Promotion::ByPerson, Promotion::ByGate];
     ReleaseStatus =
         [ReleaseStatus::Draft, ReleaseStatus::Fixed, ReleaseStatus::Signed, ReleaseStatus::Withdrawn];
@@ -81,7 +82,7 @@ fields! {
     FileRecord { name, revision, size, target, digest, integrity, block_map, urls, hosting }
     Gate {
         sample_min, failures_good_ppm: ppm, failures_bad_ppm: ppm, false_stop_ppm: ppm, missed_stop_ppm: ppm, budgets,
-        silent_max_ppm: ppm, soak, attested_only,
+        silent_max_ppm: ppm, soak, attested_only, small_group,
     }
     GrantKey { secret, from, until }
     Group { expression }

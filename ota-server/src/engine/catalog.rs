@@ -137,11 +137,19 @@ impl Catalog {
         version: Version,
         campaign: Campaign,
     ) -> Result<Arc<CampaignView>, StoreError> {
-        let bitmap = match &campaign.target {
+        let bitmap = self.snapshot(&campaign.target).await?;
+        Ok(Arc::new(CampaignView::new(id, version, campaign, bitmap)))
+    }
+
+    /// The ordinals of a target that is a prepared snapshot.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn snapshot(&self, target: &Target) -> Result<Option<Arc<RoaringTreemap>>, StoreError> {
+        Ok(match target {
             Target::Snapshot { bitmap: Some(digest), .. } => Some(self.bitmap(digest).await?),
             _ => None,
-        };
-        Ok(Arc::new(CampaignView::new(id, version, campaign, bitmap)))
+        })
     }
 
     async fn bitmap(&self, digest: &Sha256Digest) -> Result<Arc<RoaringTreemap>, StoreError> {

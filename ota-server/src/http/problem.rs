@@ -169,6 +169,9 @@ impl From<CommandError> for Problem {
                 | CampaignError::ApprovedAlready
                 | CampaignError::ChangedSince
                 | CampaignError::TooFewApprovals { .. }
+                | CampaignError::NothingSeen
+                | CampaignError::NoAmendment
+                | CampaignError::WorseSince
                 | CampaignError::Contradicts(_),
             ) => Self::conflict(
                 detail,

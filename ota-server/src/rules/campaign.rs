@@ -4,8 +4,8 @@
 //! gate and, where the plan asks for it, a person; the only way to the next stage is its gate.
 
 use ota_core::fleet::records::{
-    Approval, Campaign, CampaignState, OnFailure, Pace, PausedFrom, PhaseDevices, Plan, Product, Progress,
-    Promotion, Stage, Target,
+    Amended, Amendment, Approval, Campaign, CampaignState, Gate, OnFailure, Pace, PausedFrom, PhaseDevices,
+    Plan, Product, Progress, Promotion, Stage, Target,
 };
 use ota_core::number::{ReleaseId, Sha256Digest};
 use ota_core::text::DeviceIdBuf;
@@ -94,6 +94,28 @@ pub enum CampaignError {
         /// How many are needed.
         needed: usize,
     },
+    /// A gate needs more devices than are listed for it.
+    #[error(
+        "the trial lists {devices} devices and its gate needs {needs}; list more, ask less of the gate, or let small groups be judged by share"
+    )]
+    GateNeedsMore {
+        /// How many are listed.
+        devices: u64,
+        /// How many the gate needs.
+        needs: u64,
+    },
+    /// A trial that has shown nothing is to count as passed.
+    #[error("no device of the trial has confirmed the release yet; wait for one, or stop the campaign")]
+    NothingSeen,
+    /// There is no amendment.
+    #[error("no change of this campaign waits for consent; read the campaign again")]
+    NoAmendment,
+    /// The stage has shown worse since the amendment was made.
+    #[error("more devices have failed or fallen silent since the change was asked for; look, and ask again")]
+    WorseSince,
+    /// A running campaign cannot get a snapshot as its target.
+    #[error("a running campaign cannot get a snapshot; give a filter or a list, or make another campaign")]
+    SnapshotWhileRunning,
     /// Another campaign wants another release of the same package on the same devices, with the same right.
     #[error(
         "campaign {0} wants another release of the package on the same devices; stop it or set a priority"
@@ -136,6 +158,13 @@ pub fn check(target: &Target, plan: &Plan, now: Timestamp) -> Result<(), Campaig
         if matches!(trial.who, Target::Snapshot { .. } | Target::Everyone | Target::OrdinalBelow { .. }) {
             return Err(CampaignError::TrialTarget);
         }
+        if let Target::Devices { ids } = &trial.who {
+            let devices = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+            let needs = gate::sample_that_can_pass(&trial.gate);
+            if devices < needs && trial.gate.small_group.is_none() {
+                return Err(CampaignError::GateNeedsMore { devices, needs });
+            }
+        }
     }
     let rules = &plan.attempts;
     let deadlines = [rules.begin_within, rules.download_within, rules.install_within, rules.confirm_within];
@@ -145,7 +174,11 @@ pub fn check(target: &Target, plan: &Plan, now: Timestamp) -> Result<(), Campaig
     Ok(())
 }
 
-fn check_target(target: &Target) -> Result<(), CampaignError> {
+/// Checks a target by itself.
+///
+/// # Errors
+/// [`CampaignError`], the first thing that is wrong.
+pub fn check_target(target: &Target) -> Result<(), CampaignError> {
     match target {
         Target::Filter { expression } | Target::Snapshot { expression, .. } => {
             Filter::parse(expression)?;
@@ -161,7 +194,7 @@ fn check_target(target: &Target) -> Result<(), CampaignError> {
     }
 }
 
-fn check_gate(gate: &ota_core::fleet::records::Gate) -> Result<(), CampaignError> {
+fn check_gate(gate: &Gate) -> Result<(), CampaignError> {
     let is_rate = |ppm: u32| (1..=PPM / 2).contains(&ppm);
     let is_gate = gate.failures_good_ppm < gate.failures_bad_ppm
         && gate.failures_bad_ppm <= PPM
@@ -351,6 +384,24 @@ fn enter_stage(campaign: &mut Campaign, stage: u16, now: Timestamp) {
     progress.opened_at = now;
     progress.looks = 0;
     progress.passed = None;
+    forget_amendment(campaign);
+}
+
+/// What was wanted for a stage ends with it; other limits or another target can still be consented to.
+fn forget_amendment(campaign: &mut Campaign) {
+    let is_of_the_stage = |amendment: &Amendment| matches!(amendment.what, Amended::Gate | Amended::Soak);
+    if campaign.progress.amendment.as_ref().is_some_and(is_of_the_stage) {
+        campaign.progress.amendment = None;
+    }
+}
+
+/// The gate of a stage; 0 is the trial's.
+#[must_use]
+pub fn gate_of(plan: &Plan, stage: u16) -> Option<&Gate> {
+    match usize::from(stage).checked_sub(1) {
+        None => plan.trial.as_ref().map(|trial| &trial.gate),
+        Some(index) => plan.stages.get(index).map(|stage| &stage.gate),
+    }
 }
 
 /// A person brings it from the trial to the fleet. The trial's gate must have passed.
@@ -410,7 +461,9 @@ pub fn stopped(campaign: &Campaign, reason: &str) -> Result<Campaign, CampaignEr
     if campaign.state == CampaignState::Stopped {
         return Err(CampaignError::State { found: campaign.state, wanted: "stopped" });
     }
-    Ok(with_state(campaign, CampaignState::Stopped, reason))
+    let mut next = with_state(campaign, CampaignState::Stopped, reason);
+    next.progress.amendment = None;
+    Ok(next)
 }
 
 fn with_state(campaign: &Campaign, state: CampaignState, reason: &str) -> Campaign {
@@ -449,6 +502,8 @@ pub struct Counted {
     pub phases: Vec<PhaseDevices>,
     /// How many devices the target has, as far as that is known.
     pub fleet: u64,
+    /// How many devices the current stage has that can get the release, where they are few enough to be counted.
+    pub group: Option<u64>,
 }
 
 /// What the plan does now, given what was counted; `None` if it waits.
@@ -512,12 +567,17 @@ pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option
 /// Judges a gate and does what follows: go on after the soak, or what the plan says about failure.
 fn judged(
     campaign: &Campaign,
-    gate: &ota_core::fleet::records::Gate,
+    gate: &Gate,
     counted: &Counted,
     now: Timestamp,
     go_on: impl FnOnce(&mut Campaign) -> &'static str,
 ) -> Option<Advance> {
-    let (verdict, looks) = gate::judge(gate, campaign.progress.looks, &counted.stage);
+    let (mut verdict, looks) = gate::judge(gate, campaign.progress.looks, &counted.stage);
+    // An empty trial shows nothing; an empty stage has nothing to show.
+    let is_group = |group: &u64| *group > 0 || campaign.state != CampaignState::Trial;
+    if let (Verdict::Wait, Some(group)) = (verdict, counted.group.filter(is_group)) {
+        verdict = gate::judge_whole(gate, group, &counted.stage);
+    }
     let mut next = campaign.clone();
     next.progress.looks = looks;
     match verdict {
@@ -543,6 +603,7 @@ fn on_breach(campaign: Campaign, breach: Breach, now: Timestamp) -> Advance {
         OnFailure::Revert { to } => (CampaignState::Stopped, "campaign.gate_reverted", Some(to)),
     };
     let mut next = with_state(&campaign, state, &reason);
+    forget_amendment(&mut next);
     if state == CampaignState::Paused {
         next.progress.paused = Some(PausedFrom { state: campaign.state, at: now });
     }

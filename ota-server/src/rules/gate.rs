@@ -12,8 +12,11 @@
 //! passes with probability at most `missed_stop_ppm`. Between the two no promise is made.
 //!
 //! Budgets of single causes and the share of silent devices spend from the same allowance: it is divided evenly.
+//!
+//! A group that is too small for any of this waits for a person, or is judged as a whole if the plan says so: see
+//! [`judge_whole`].
 
-use ota_core::fleet::records::{AttemptPhase, Cause, Gate};
+use ota_core::fleet::records::{AttemptPhase, Cause, Gate, SmallGroup};
 use ota_core::wire::ReportCode;
 
 use super::attempt::cause_of;
@@ -161,14 +164,34 @@ pub fn judge(gate: &Gate, looks: u32, seen: &Evidence) -> (Verdict, u32) {
     (Verdict::Wait, look)
 }
 
+/// Judges a group that has fewer devices than the gate could ever pass with, once every one of them has ended.
+///
+/// Nothing is concluded from a sample here: the whole group was seen. What that says about other devices is for people to
+/// judge; the plan must have asked for it, and shows it to whoever approves.
+#[must_use]
+pub fn judge_whole(gate: &Gate, group: u64, seen: &Evidence) -> Verdict {
+    let shown = seen.ended() + seen.silent;
+    let is_small = gate.small_group == Some(SmallGroup::ByShare) && group < sample_that_can_pass(gate);
+    if !is_small || seen.open > 0 || shown < group {
+        return Verdict::Wait;
+    }
+    let not_shown = seen.failed_in_all() + seen.silent;
+    if u128::from(not_shown) * 1_000_000 <= u128::from(shown) * u128::from(gate.failures_good_ppm) {
+        return Verdict::Pass;
+    }
+    let what = if seen.failed_in_all() > 0 { Allowance::Failures } else { Allowance::Silent };
+    Verdict::Fail(Breach { what, seen: not_shown, of: shown })
+}
+
 /// How many devices must have ended for the look after this many.
-fn sample_at(gate: &Gate, looks: u32) -> u64 {
+#[must_use]
+pub fn sample_at(gate: &Gate, looks: u32) -> u64 {
     u64::from(gate.sample_min.max(1)).checked_shl(looks).filter(|_| looks < 40).unwrap_or(u64::MAX)
 }
 
 /// The fewest devices with which a gate can pass at its first look, none of them failing.
 ///
-/// A gate whose trial group is smaller than this waits for ever; the dry run says so.
+/// A gate whose group is smaller than this never passes by itself; the dry run says so.
 #[must_use]
 pub fn sample_that_can_pass(gate: &Gate) -> u64 {
     let (bad, missed) = (share(gate.failures_bad_ppm.max(1)), share(gate.missed_stop_ppm));

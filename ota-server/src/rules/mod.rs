@@ -3,6 +3,7 @@
 //! Whatever decides about a device or a campaign is here, and takes time as an argument. So the same rules run in a
 //! server and in a simulation that replays a year in seconds.
 
+pub mod amendment;
 pub mod attempt;
 pub mod campaign;
 pub mod course;

@@ -12,6 +12,7 @@ mod conversation;
 mod courses;
 mod deliver;
 mod elsewhere;
+mod groups;
 mod host;
 mod lists;
 #[cfg(feature = "http")]
@@ -32,15 +33,17 @@ use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 use quick_cache::sync::Cache;
 
-pub use self::commands::{AuditCheck, CommandError, IssuedToken, NewDevice, NewProduct, NewToken, Upload};
+pub use self::commands::{
+    AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewProduct, NewToken, Upload,
+};
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
 pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
 pub use self::lists::{DevicePage, PAGE_MAX};
 pub use self::queries::{
-    DeviceReport, DryRun, FailureGroup, FleetLine, HistoryLine, InstalledFile, PhaseCount, ProgressReport,
-    Recount,
+    DeviceReport, DryRun, FailureGroup, FleetLine, GateReport, HistoryLine, InstalledFile, PhaseCount,
+    ProgressReport, Recount,
 };
 pub use self::signing::{KeySigner, NoSigner};
 use crate::delivery::budget::Budgets;
@@ -127,6 +130,8 @@ struct Inner {
     elsewhere: Mutex<elsewhere::Waiting>,
     fetcher: Option<Arc<dyn Fetcher>>,
     refusals: Refusals,
+    /// How many devices small stages have.
+    group_sizes: Mutex<HashMap<(CampaignId, u16), groups::GroupSize>>,
     /// When the spread of revisions over each product is noted next.
     courses_due: Mutex<HashMap<ProductIdBuf, Timestamp>>,
     /// Only one tick at a time.
@@ -194,6 +199,7 @@ impl Builder {
             elsewhere: Mutex::default(),
             fetcher: self.fetcher,
             refusals: Refusals::default(),
+            group_sizes: Mutex::default(),
             courses_due: Mutex::default(),
             ticking: tokio::sync::Mutex::default(),
             #[cfg(feature = "http")]

@@ -1,10 +1,11 @@
 //! Questions of people, answered from counters and indexes: none of these walks the fleet unless it says so.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use ota_core::fleet::records::{Attempt, AttemptPhase, Campaign, DeviceStatus, Gate, Moment, Pace, Sample};
+use ota_core::fleet::records::{Attempt, AttemptPhase, Campaign, DeviceStatus, Moment, Pace, Sample};
 use ota_core::fleet::{
-    CounterKey, CounterPrefix, Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table,
+    CounterKey, CounterPrefix, Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table, Version,
 };
 use ota_core::number::{CampaignId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -12,10 +13,11 @@ use ota_core::time::{Millis, Timestamp};
 
 use super::Server;
 use super::commands::CommandError;
+use super::groups::wide_open;
 use crate::engine::Changes;
-use crate::rules::campaign::{self, Counted, Draft};
+use crate::rules::amendment;
+use crate::rules::campaign::{self, Draft};
 use crate::rules::course::{self, Thinning};
-use crate::rules::gate::sample_that_can_pass;
 use crate::rules::permission::{Action, Principal, Scope, permit};
 use crate::rules::planner::{self, Standing, WhyNot};
 use crate::rules::view::{CampaignView, ProductView};
@@ -53,6 +55,29 @@ pub struct ProgressReport {
     pub samples: Vec<Sample>,
     /// When it will be through, at its present pace.
     pub projected_end: Option<Timestamp>,
+    /// What its present gate waits for; `None` where no gate is being waited for.
+    pub gate: Option<GateReport>,
+    /// What consent to its open amendment must be for; `None` if no change waits for consent.
+    pub amendment_hash: Option<Sha256Digest>,
+}
+
+/// What the gate of a campaign's present stage waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GateReport {
+    /// The stage; 0 is the trial group.
+    pub stage: u16,
+    /// How many devices have ended or fallen silent.
+    pub shown: u64,
+    /// How many must have for the next judgement.
+    pub next_look: u64,
+    /// How many must have, none of them failing, before it can pass at all.
+    pub passes_from: u64,
+    /// How many devices the stage has that can get the release, where they are few enough to be counted. If that is less
+    /// than `passes_from`, the gate never passes by itself: see `is_stuck`.
+    pub devices: Option<u64>,
+    /// Whether a person must amend the campaign for it to go on: too few devices, and a plan that lets nothing else
+    /// decide.
+    pub is_stuck: bool,
 }
 
 /// How many devices of a product have which revision of a file.
@@ -142,7 +167,8 @@ pub struct DryRun {
     /// How long the stages take at least: their pace and soaks, without waiting for evidence. `None` where the pace
     /// rises with success.
     pub at_least: Option<Millis>,
-    /// The stages (0 is the trial) whose gate needs more devices than it will see, and how many it needs.
+    /// The stages (0 is the trial) whose gate needs more devices than it will see, and how many it needs: there the
+    /// campaign will wait for a person, unless the plan has small groups judged by share.
     pub gates_that_wait: Vec<(u16, u64)>,
 }
 
@@ -163,20 +189,28 @@ impl Server {
     pub async fn progress(&self, by: &Principal, id: CampaignId) -> Result<ProgressReport, CommandError> {
         let (record, version) = self.campaign_record(id).await?;
         self.permit(by, Action::View, &record.product)?;
-        let view = CampaignView::new(id, version, record.clone(), None);
+        let bitmap = self.inner.catalog.snapshot(&record.target).await?;
+        let view = Arc::new(CampaignView::new(id, version, record.clone(), bitmap));
         let (counted, now) = self.counted(&view).await?;
-        let fleet = match &record.target {
-            ota_core::fleet::records::Target::Snapshot { count, .. } => *count,
-            _ => counted.fleet,
-        };
-        let counted = Counted { fleet, ..counted };
+        let fleet = counted.fleet;
         let projected_end = course::projected_end(&record, &counted, self.now());
         let (hash, mut samples) = (campaign::hash_of(&record), record.samples.clone());
         if !samples.is_empty() {
             let present = course::sample_of(&record, &counted, self.now());
             course::end_now(&mut samples, present, self.inner.config.sample_every, Thinning::Even);
         }
-        Ok(ProgressReport { campaign: record, hash, now, fleet, samples, projected_end })
+        let gate = self.gate_report(&view, &counted).await?;
+        let amendment_hash = amendment::hash(&record);
+        Ok(ProgressReport {
+            campaign: record,
+            hash,
+            now,
+            fleet,
+            samples,
+            projected_end,
+            gate,
+            amendment_hash,
+        })
     }
 
     /// Which revisions a product's devices have, from its counters.
@@ -281,13 +315,13 @@ impl Server {
         let attempts: HashMap<CampaignId, &Attempt> = attempts.iter().map(|(id, a)| (*id, a)).collect();
         let standing = Standing { id, device: &device, is_sft: device.dialect == Some(2) };
         let campaign = match view.campaign(campaign) {
-            Some(campaign) => std::sync::Arc::clone(campaign),
+            Some(campaign) => Arc::clone(campaign),
             None => {
                 let (record, version) = self.campaign_record(campaign).await?;
                 if record.product != device.product {
                     return Ok(WhyNot::NotTargeted);
                 }
-                std::sync::Arc::new(CampaignView::new(campaign, version, record, None))
+                Arc::new(CampaignView::new(campaign, version, record, None))
             }
         };
         Ok(planner::why_not(&view, &campaign, standing, &attempts, OFFLINE_AFTER, self.now()))
@@ -355,13 +389,11 @@ impl Server {
     pub async fn dry_run(&self, by: &Principal, draft: &Draft) -> Result<DryRun, CommandError> {
         self.permit(by, Action::View, &draft.product)?;
         let now = self.now();
-        let mut record = campaign::draft(draft.clone(), by.name(), now)?;
-        // Everybody's turn has come: what is left are the reasons that time does not heal.
-        record.state = ota_core::fleet::records::CampaignState::Completed;
-        record.plan.schedule = ota_core::fleet::records::Schedule::default();
+        let record = campaign::draft(draft.clone(), by.name(), now)?;
         let view = self.view(&draft.product).await?;
-        let campaign = CampaignView::new(CampaignId(u64::MAX), ota_core::fleet::Version(0), record, None);
-        let campaign = std::sync::Arc::new(campaign);
+        let bitmap = self.inner.catalog.snapshot(&record.target).await?;
+        let drafted = CampaignView::new(CampaignId(u64::MAX), Version(0), record, bitmap);
+        let campaign = wide_open(&drafted);
         let fleet = self.fleet_of(&campaign).await?;
         let place = IndexEntry::new(Index::DeviceBucket).text(draft.product.as_str());
         let page = self.inner.store.scan(&Query::under(place), None, SAMPLE).await?;
@@ -384,7 +416,7 @@ impl Server {
             left_out: left_out.into_iter().collect(),
             bytes_per_device: bytes.unwrap_or(0),
             at_least: at_least(draft),
-            gates_that_wait: gates_that_wait(draft, fleet),
+            gates_that_wait: self.gates_that_wait(&view, &drafted, fleet).await?,
         })
     }
 
@@ -438,10 +470,7 @@ impl Server {
         Ok(Recount { records, differences })
     }
 
-    pub(super) async fn view(
-        &self,
-        product: &ProductIdBuf,
-    ) -> Result<std::sync::Arc<ProductView>, CommandError> {
+    pub(super) async fn view(&self, product: &ProductIdBuf) -> Result<Arc<ProductView>, CommandError> {
         let view = self.inner.catalog.product(product).await?;
         view.ok_or_else(|| CommandError::NoProduct(product.clone()))
     }
@@ -457,25 +486,4 @@ fn at_least(draft: &Draft) -> Option<Millis> {
         };
         Some(Millis(sum.0.saturating_add(pace).saturating_add(stage.gate.soak.0)))
     })
-}
-
-/// Gates that could not pass even if every device of their stage confirmed.
-fn gates_that_wait(draft: &Draft, fleet: u64) -> Vec<(u16, u64)> {
-    let too_few = |gate: &Gate, devices: u64| {
-        let needed = sample_that_can_pass(gate);
-        (devices < needed).then_some(needed)
-    };
-    let trial = draft.plan.trial.as_ref().and_then(|trial| match &trial.who {
-        ota_core::fleet::records::Target::Devices { ids } => {
-            too_few(&trial.gate, u64::try_from(ids.len()).unwrap_or(u64::MAX)).map(|needed| (0, needed))
-        }
-        _ => None,
-    });
-    let mut from = 0;
-    let stages = draft.plan.stages.iter().zip(1_u16..).filter_map(|(stage, number)| {
-        let devices = fleet.saturating_mul(u64::from(stage.until_ppm - from)) / 1_000_000;
-        from = stage.until_ppm;
-        too_few(&stage.gate, devices).map(|needed| (number, needed))
-    });
-    trial.into_iter().chain(stages).collect()
 }

@@ -135,7 +135,7 @@ impl Server {
         }
         let phases = phases.into_iter().map(|(phase, devices)| PhaseDevices { phase, devices }).collect();
         let fleet = self.fleet_of(campaign).await?;
-        Ok((Counted { stage: present, all, phases, fleet }, lines))
+        Ok((Counted { stage: present, all, phases, fleet, group: None }, lines))
     }
 
     /// How many devices a target has, as far as counters tell.
@@ -152,7 +152,11 @@ impl Server {
     /// The campaign's own plan goes on.
     async fn advance(&self, view: &ProductView, campaign: &Arc<CampaignView>) -> Result<(), StoreError> {
         let now = self.now();
-        let (counted, _) = self.counted(campaign).await?;
+        let (mut counted, _) = self.counted(campaign).await?;
+        let gate = campaign::gate_of(&campaign.record.plan, campaign.record.progress.stage);
+        if campaign.is_offering() && gate.is_some_and(|gate| gate.small_group.is_some()) {
+            counted.group = self.group_of(view, campaign, campaign.record.progress.stage).await?;
+        }
         let step = campaign::advance(&campaign.record, &counted, now);
         let is_sampled = campaign
             .record

@@ -7,4 +7,5 @@ mod elsewhere;
 mod evidence;
 mod sft;
 mod slice;
+mod small;
 mod support;

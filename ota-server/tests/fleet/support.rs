@@ -299,6 +299,7 @@ pub(crate) fn gate(sample_min: u32) -> Gate {
         silent_max_ppm: 300_000,
         soak: Millis(0),
         attested_only: false,
+        small_group: None,
     }
 }
 

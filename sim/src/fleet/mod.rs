@@ -372,6 +372,7 @@ pub fn plan() -> Plan {
         silent_max_ppm: 100_000,
         soak: Millis(60 * MINUTE),
         attested_only: false,
+        small_group: None,
     };
     let stage = |until_ppm, pace| Stage { until_ppm, pace, gate: gate(8) };
     Plan {

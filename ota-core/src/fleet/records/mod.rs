@@ -25,7 +25,7 @@ pub use enrolment::{Enrolment, EnrolmentKind};
 pub use people::{Group, PersonRole, PrincipalRecord, RoleGrant, Token, TokenKind};
 pub use plan::{
     AttemptRules, Budget, Cause, DailyWindow, Date, DateRange, Gate, Limits, OnFailure, Pace, Plan,
-    Promotion, Schedule, Stage, Trial,
+    Promotion, Schedule, SmallGroup, Stage, Trial,
 };
 pub use product::{Product, RootRecord};
 pub use release::{BlockMapRecord, FileRecord, Hosting, ReleaseRecord, ReleaseStatus, RequirementRecord};

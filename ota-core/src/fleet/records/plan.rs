@@ -140,6 +140,19 @@ pub struct Gate {
     /// Whether only evidence that the device's own key authenticated counts as success.
     #[n(8)]
     pub attested_only: bool,
+    /// What becomes of a group that has too few devices for a judgement with these error rates.
+    #[n(9)]
+    pub small_group: Option<SmallGroup>,
+}
+
+/// What becomes of a group that has too few devices for its gate. Without a choice a person must amend the campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum SmallGroup {
+    /// Once every device of the group has ended, its share of failures is compared with the share that is good. That
+    /// says what became of the group, and promises nothing about the rest of the fleet.
+    #[n(0)]
+    ByShare,
 }
 
 /// How much of one kind of failure is still good.

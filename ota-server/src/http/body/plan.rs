@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use jiff::civil;
 use ota_core::fleet::records::{
     AttemptRules, Budget, Cause, DailyWindow, Date, DateRange, Gate, Limits, OnFailure, Pace, Plan,
-    Promotion, Schedule, Stage, Target, Trial,
+    Promotion, Schedule, SmallGroup, Stage, Target, Trial,
 };
 use ota_core::number::ReleaseId;
 use ota_core::text::DeviceIdBuf;
@@ -144,6 +144,19 @@ pub struct GateBody {
     pub soak: Span,
     /// Whether only authenticated evidence counts.
     pub attested_only: bool,
+    /// What becomes of a group with too few devices for these error rates.
+    pub small_group: SmallGroupBody,
+}
+
+/// What becomes of a group with too few devices for its gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmallGroupBody {
+    /// Once all of them have ended, their share of failures decides.
+    #[default]
+    ByShare,
+    /// A person must accept what was seen.
+    ByPerson,
 }
 
 impl Default for GateBody {
@@ -158,6 +171,7 @@ impl Default for GateBody {
             silent_max: Share(50_000),
             soak: Span(Millis(0)),
             attested_only: false,
+            small_group: SmallGroupBody::ByShare,
         }
     }
 }
@@ -453,6 +467,10 @@ impl GateBody {
             silent_max_ppm: self.silent_max.0,
             soak: self.soak.0,
             attested_only: self.attested_only,
+            small_group: match self.small_group {
+                SmallGroupBody::ByShare => Some(SmallGroup::ByShare),
+                SmallGroupBody::ByPerson => None,
+            },
         }
     }
 }
@@ -552,6 +570,10 @@ impl From<&Gate> for GateBody {
             silent_max: Share(gate.silent_max_ppm),
             soak: Span(gate.soak),
             attested_only: gate.attested_only,
+            small_group: match gate.small_group {
+                Some(SmallGroup::ByShare) => SmallGroupBody::ByShare,
+                None => SmallGroupBody::ByPerson,
+            },
         }
     }
 }

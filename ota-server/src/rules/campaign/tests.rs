@@ -1,7 +1,7 @@
 //! The life of a campaign, and that no order of commands leads past its trial or its gates.
 
 use super::*;
-use crate::rules::course;
+use crate::rules::{amendment, course};
 use ota_core::fleet::records::{AttemptRules, Gate, Limits, Schedule, Trial};
 use ota_core::text::ProductIdBuf;
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ fn gate() -> Gate {
         silent_max_ppm: 300_000,
         soak: HOUR,
         attested_only: false,
+        small_group: None,
     }
 }
 
@@ -252,6 +253,8 @@ enum Command {
     Stop,
     Advance { confirmed: u16, failed: u16 },
     Edit,
+    Want,
+    Consent(u8),
 }
 
 fn command() -> impl Strategy<Value = Command> {
@@ -264,6 +267,8 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::Stop),
         6 => (0..60_u16, 0..6_u16).prop_map(|(confirmed, failed)| Command::Advance { confirmed, failed }),
         1 => Just(Command::Edit),
+        2 => Just(Command::Want),
+        2 => (0..3_u8).prop_map(Command::Consent),
     ]
 }
 
@@ -272,6 +277,8 @@ proptest! {
     fn no_order_of_commands_leads_past_trial_gate_or_approval(commands in proptest::collection::vec(command(), 1..60)) {
         let mut campaign = draft(content(), "author", NOW).unwrap();
         let (mut trial_good, mut promoted_by_person, mut approvals) = (false, false, 0);
+        // What the stage had shown when it was last looked at: amendments are made in the same light.
+        let mut counted = Counted { fleet: 100, ..Counted::default() };
         for (minute, command) in commands.into_iter().enumerate() {
             let now = NOW.plus(Millis(u64::try_from(minute).unwrap() * 1_800_000));
             let was = campaign.clone();
@@ -291,7 +298,22 @@ proptest! {
                     if campaign.progress.stage == 0 && campaign.state == CampaignState::Trial {
                         trial_good |= stage.ended() >= 4 && stage.confirmed > 0;
                     }
-                    advance(&campaign, &Counted { stage, all: stage, fleet: 100, ..Counted::default() }, now).map(|step| step.campaign)
+                    counted = Counted { stage, all: stage, fleet: 100, ..Counted::default() };
+                    advance(&campaign, &counted, now).map(|step| step.campaign)
+                }
+                Command::Want => {
+                    let who = ("operator", "too few");
+                    amendment::wanted(&campaign, Amended::Gate, who, &counted, &product(), now).ok().map(|it| it.campaign)
+                }
+                Command::Consent(who) => {
+                    let by = ["operator", "a", "b"][usize::from(*who)];
+                    let hash = amendment::hash(&campaign).unwrap_or(Sha256Digest([0; 32]));
+                    let done = amendment::consented(&campaign, by, &hash, &counted, &product(), now).ok();
+                    if done.as_ref().is_some_and(|done| done.is_done) && campaign.state == CampaignState::Trial {
+                        prop_assert!(by != "operator" && counted.stage.confirmed > 0);
+                        trial_good = true;
+                    }
+                    done.map(|it| it.campaign)
                 }
                 Command::Edit => edited(&campaign, content(), "editor", now).ok(),
             };

@@ -15,6 +15,7 @@ fn gate() -> Gate {
         silent_max_ppm: 50_000,
         soak: Millis(0),
         attested_only: false,
+        small_group: None,
     }
 }
 
@@ -161,4 +162,24 @@ fn the_smallest_sample_that_can_pass_does_pass() {
         (verdict, looks) = judge(&gate(), looks, &Evidence { confirmed, ..Evidence::default() });
     }
     assert_eq!(verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_small_group_is_judged_by_share_once_all_of_it_has_ended_and_only_if_the_plan_says_so() {
+    let asks = Gate { small_group: Some(SmallGroup::ByShare), ..gate() };
+    let seen = |confirmed, failed, open| Evidence {
+        confirmed,
+        failed: [0, 0, 0, failed],
+        open,
+        ..Evidence::default()
+    };
+    assert_eq!(judge_whole(&asks, 3, &seen(3, 0, 0)), Verdict::Pass);
+    assert_eq!(judge_whole(&gate(), 3, &seen(3, 0, 0)), Verdict::Wait, "a person decides");
+    assert_eq!(judge_whole(&asks, 3, &seen(2, 0, 0)), Verdict::Wait, "one has not had it yet");
+    assert_eq!(judge_whole(&asks, 3, &seen(3, 0, 1)), Verdict::Wait, "one more is at it");
+    assert!(matches!(judge_whole(&asks, 3, &seen(2, 1, 0)), Verdict::Fail(Breach { seen: 1, of: 3, .. })));
+    let silent = Evidence { silent: 1, ..seen(2, 0, 0) };
+    assert!(matches!(judge_whole(&asks, 3, &silent), Verdict::Fail(Breach { what: Allowance::Silent, .. })));
+    let enough = sample_that_can_pass(&asks);
+    assert_eq!(judge_whole(&asks, enough, &seen(enough, 0, 0)), Verdict::Wait, "it keeps its own promise");
 }

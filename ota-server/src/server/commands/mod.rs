@@ -1,5 +1,6 @@
 //! Commands of people: permission first, then the rules, then one commit with its entry in the audit chain.
 
+mod amendments;
 mod campaigns;
 mod devices;
 mod people;
@@ -14,6 +15,7 @@ use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::trust::TrustError;
 
+pub use self::amendments::AmendmentState;
 pub use self::devices::NewDevice;
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;

@@ -1,0 +1,199 @@
+//! Small fleets: three lamps on trial, stages that hold hardly anybody, and gates that ask for more than there is.
+
+use ota_core::fleet::records::{
+    Amended, CampaignState, Gate, Limits, Plan, Promotion, SmallGroup, Stage, Target, Trial,
+};
+use ota_core::number::CampaignId;
+use ota_core::text::DeviceIdBuf;
+use ota_core::time::Millis;
+use ota_core::wire::{Part, Phase, ReportCode};
+use ota_server::rules::campaign::CampaignError;
+use ota_server::{AmendmentState, CommandError, ProgressReport};
+
+use crate::support::*;
+
+/// What people get who say nothing about gates: 20 devices, 1 % is good, 20 % is bad.
+fn usual_gate(small_group: Option<SmallGroup>) -> Gate {
+    Gate {
+        sample_min: 20,
+        failures_good_ppm: 10_000,
+        failures_bad_ppm: 200_000,
+        false_stop_ppm: 50_000,
+        missed_stop_ppm: 50_000,
+        budgets: Vec::new(),
+        silent_max_ppm: 50_000,
+        soak: Millis(0),
+        attested_only: false,
+        small_group,
+    }
+}
+
+fn staged(who: Target, small_group: Option<SmallGroup>) -> Plan {
+    let gate = usual_gate(small_group);
+    let stage = |until_ppm| Stage { until_ppm, gate: gate.clone(), ..plan().stages[0].clone() };
+    Plan {
+        trial: Some(Trial { who, gate: gate.clone(), promotion: Promotion::ByPerson }),
+        stages: vec![stage(100_000), stage(500_000), stage(1_000_000)],
+        ..plan()
+    }
+}
+
+fn trial_tag() -> Target {
+    Target::Filter { expression: "tag = trial".into() }
+}
+
+async fn six_lamps() -> World {
+    let world = World::new().await;
+    let trial: &[&str] = &["trial"];
+    world
+        .register(&[("t-1", trial), ("t-2", trial), ("t-3", trial), ("l-1", &[]), ("l-2", &[]), ("l-3", &[])])
+        .await;
+    world
+}
+
+async fn progress(world: &World, id: CampaignId) -> ProgressReport {
+    world.server.progress(&operator(), id).await.unwrap()
+}
+
+/// Lets a minute pass, so that counts of groups are taken anew, and ticks.
+async fn tick(world: &World) {
+    world.pass(Millis(61_000));
+    world.server.tick().await.unwrap();
+    // Hints that it is somebody's turn: here everybody asks anyway.
+    world.link.sent.lock().unwrap().clear();
+}
+
+#[tokio::test]
+async fn a_fleet_of_six_with_three_on_trial_rolls_out_by_itself_when_small_groups_go_by_share() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2", "t-3"] {
+        assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trial);
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+        tick(&world).await;
+    }
+    assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trialled);
+    world.server.promote_campaign(&approver(), campaign).await.unwrap();
+    // Whichever stages hold whom, empty ones do not stop it.
+    let mut lamps = vec![Lamp::new("l-1", "1.0"), Lamp::new("l-2", "1.0"), Lamp::new("l-3", "1.0")];
+    for _ in 0..8 {
+        tick(&world).await;
+        for lamp in &mut lamps {
+            if lamp.revision == "1.0"
+                && let Answer::Offer(_) = lamp.check_in(&world).await
+            {
+                lamp.update(&world, "1.1", 100).await;
+            }
+        }
+    }
+    assert!(lamps.iter().all(|lamp| lamp.revision == "1.1"));
+    assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Completed);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn one_failure_of_three_on_trial_pauses_the_campaign() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    let mut third = Lamp::new("t-3", "1.0");
+    let offer = third.offer(&world).await;
+    third.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
+    third.report(&world, &offer, 0, Phase::Installed, ReportCode::Ok).await;
+    tick(&world).await;
+    assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trial, "one is at it");
+    third.report(&world, &offer, 1, Phase::RolledBack, ReportCode::SelfTestFailed).await;
+    tick(&world).await;
+    let record = progress(&world, campaign).await.campaign;
+    assert_eq!(record.state, CampaignState::Paused);
+    assert!(record.reason.contains("1 of 3 devices failed"), "{}", record.reason);
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_be_reached_is_told_and_taken_past_by_two_people() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let asked = draft(&world, release, staged(trial_tag(), None));
+    let dry = world.server.dry_run(&operator(), &asked).await.unwrap();
+    assert_eq!(dry.gates_that_wait, [(0, 20), (1, 20), (2, 20), (3, 20)]);
+    let campaign = world.start_campaign(asked).await;
+    for name in ["t-1", "t-2", "t-3"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    world.pass(Millis(100 * HOUR.0));
+    tick(&world).await;
+    let report = progress(&world, campaign).await;
+    assert_eq!(report.campaign.state, CampaignState::Trial);
+    let gate = report.gate.unwrap();
+    assert_eq!((gate.shown, gate.next_look, gate.passes_from, gate.devices), (3, 20, 20, Some(3)));
+    assert!(gate.is_stuck);
+
+    let refused = world.server.amend_campaign(&approver(), campaign, Amended::Gate, "three").await;
+    assert!(matches!(refused, Err(CommandError::Denied(_))), "approvers do not run campaigns");
+    let state = world.server.amend_campaign(&operator(), campaign, Amended::Gate, "only three lamps").await;
+    assert_eq!(state.unwrap(), AmendmentState::WaitsForConsent);
+    let report = progress(&world, campaign).await;
+    let hash = report.amendment_hash.unwrap();
+    assert!(world.server.consent_to_amendment(&operator(), campaign, &hash).await.is_err());
+    let state = world.server.consent_to_amendment(&approver(), campaign, &hash).await.unwrap();
+    assert_eq!(state, AmendmentState::Made);
+    tick(&world).await;
+    let report = progress(&world, campaign).await;
+    assert_eq!((report.campaign.state, report.amendment_hash), (CampaignState::Trialled, None));
+    let auditor = person("a", &[ota_core::fleet::records::PersonRole::Approver]);
+    let entries = world.server.audit_entries(&auditor, 1, 1000).await.unwrap();
+    let told: Vec<(&str, &str)> = entries
+        .iter()
+        .filter(|entry| {
+            entry.draft.action.starts_with("campaign.amend") || entry.draft.action == "campaign.consent"
+        })
+        .map(|entry| (entry.draft.action.as_str(), entry.draft.principal.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [("campaign.amend", "operator"), ("campaign.consent", "approver"), ("campaign.amended", "approver")]
+    );
+    let last = entries.iter().rfind(|entry| entry.draft.action == "campaign.amended").unwrap();
+    assert!(last.draft.detail.contains("3 confirmed, 0 failed"), "{}", last.draft.detail);
+    assert!(last.draft.detail.contains("only three lamps"), "{}", last.draft.detail);
+}
+
+#[tokio::test]
+async fn a_listed_trial_that_is_smaller_than_its_gate_is_refused_with_what_to_do() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let ids = vec![DeviceIdBuf::new("t-1").unwrap(), DeviceIdBuf::new("t-2").unwrap()];
+    let who = Target::Devices { ids };
+    let refused =
+        world.server.draft_campaign(&operator(), draft(&world, release, staged(who.clone(), None))).await;
+    let Err(CommandError::Campaign(error)) = refused else { panic!("{refused:?}") };
+    assert_eq!(error, CampaignError::GateNeedsMore { devices: 2, needs: 20 });
+    let plan = staged(who, Some(SmallGroup::ByShare));
+    world.server.draft_campaign(&operator(), draft(&world, release, plan)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_raised_limit_holds_from_its_consent_on_and_counts_who_is_there_already() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let limits = Limits { downloads_max: 1, ..Limits::default() };
+    let campaign = world.start_campaign(draft(&world, release, Plan { limits, ..plan() })).await;
+    Lamp::new("l-1", "1.0").offer(&world).await;
+    assert!(matches!(Lamp::new("l-2", "1.0").check_in(&world).await, Answer::Busy(_)));
+    let limits = Limits { downloads_max: 2, ..Limits::default() };
+    world.server.amend_campaign(&operator(), campaign, Amended::Limits { limits }, "more").await.unwrap();
+    assert!(
+        matches!(Lamp::new("l-2", "1.0").check_in(&world).await, Answer::Busy(_)),
+        "nobody has consented"
+    );
+    let hash = progress(&world, campaign).await.amendment_hash.unwrap();
+    world.server.consent_to_amendment(&approver(), campaign, &hash).await.unwrap();
+    assert!(matches!(Lamp::new("l-2", "1.0").check_in(&world).await, Answer::Offer(_)));
+    assert!(matches!(Lamp::new("l-3", "1.0").check_in(&world).await, Answer::Busy(_)), "two are at it");
+}
