@@ -1,4 +1,4 @@
-//! Where updates rest: flash and directories on devices, redb and object stores on servers.
+//! Where updates rest: flash and directories on devices, redb, Postgres and object stores on servers.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(any(feature = "boot-embassy", feature = "boot-linux"))]
@@ -9,5 +9,7 @@ pub mod directory;
 pub mod flash;
 #[cfg(feature = "object-store")]
 pub mod object;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "redb")]
 pub mod redb;

@@ -22,6 +22,8 @@ struct Need {
 const NEEDS: &[Need] = &[
     // Links and sessions are tried against a broker that we did not write.
     Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
+    // The store in Postgres is tried against a real one. Debian keeps its programs off the path, this one excepted.
+    Need { suite: "tests", program: "pg_ctlcluster", package: "postgresql" },
     // libFuzzer is C++ and is built from source.
     Need { suite: "fuzz", program: "c++", package: "g++" },
 ];

@@ -1,0 +1,10 @@
+//! The Postgres store keeps every promise of the trait, in a real database.
+#![cfg(feature = "postgres")]
+
+mod conforms;
+mod faults;
+mod model;
+pub mod server;
+#[path = "../model/mod.rs"]
+mod shared_model;
+mod views;
