@@ -59,7 +59,7 @@ fields! {
         begin_within, download_within, install_within, confirm_within, retries_max, retry_after, retry_after_max,
     }
     AuditDraft { at, principal, action, subject, product, detail }
-    BlobRecord { size, stored }
+    BlobRecord { size, stored, integrity, maps }
     BlockMapRecord { unit, size, digest }
     Budget { cause, good_ppm: ppm }
     Campaign {

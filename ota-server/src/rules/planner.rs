@@ -10,10 +10,11 @@ use ota_core::fleet::records::{Attempt, AttemptPhase, CampaignState, Device, Dev
 use ota_core::number::{CampaignId, ReleaseId, SecurityEpoch};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Timestamp;
+use ota_core::wire::ReportCode;
 
 use super::attempt::{is_open, may_be_offered};
 use super::ramp::{self, Turn};
-use super::schedule::{Opening, opening};
+use super::schedule::{Opening, Told, opening};
 use super::view::{CampaignView, ProductView, ReleaseView};
 
 /// Longest chain of stepping stones.
@@ -44,7 +45,7 @@ pub enum WhyNot {
     #[error("the campaign has not been started")]
     NotStarted,
     /// The campaign begins later.
-    #[error("the campaign begins at {0:?}")]
+    #[error("the campaign begins at {at}", at = Told(*.0))]
     BeginsAt(Timestamp),
     /// Only the trial group gets it for now.
     #[error("the trial group comes first")]
@@ -56,10 +57,10 @@ pub enum WhyNot {
     #[error("the campaign was stopped: {0}")]
     Stopped(Box<str>),
     /// Its turn comes later.
-    #[error("its turn has not come: {0:?}")]
+    #[error("its turn has not come: {0}")]
     NotItsTurn(Turn),
     /// The schedule's window is closed.
-    #[error("outside the window until {0:?}")]
+    #[error("outside the window until {at}", at = Told(*.0))]
     OutsideWindow(Timestamp),
     /// The schedule has ended.
     #[error("the campaign's schedule has ended")]
@@ -96,7 +97,7 @@ pub enum WhyNot {
     #[error("its protocol cannot carry the release: {0}")]
     Protocol(&'static str),
     /// It failed for good.
-    #[error("its attempt ended as {phase:?} with cause {cause}")]
+    #[error("its attempt ended as {phase:?}: {why:?}", why = ReportCode::from_number(*.cause))]
     AttemptEnded {
         /// How it ended.
         phase: AttemptPhase,
@@ -104,10 +105,10 @@ pub enum WhyNot {
         cause: u16,
     },
     /// It waits for its next try.
-    #[error("it tries again at {0:?}")]
+    #[error("it tries again at {at}", at = Told(*.0))]
     RetryAt(Timestamp),
     /// It has installed the files and its boot is awaited.
-    #[error("its boot is awaited until {0:?}")]
+    #[error("its boot is awaited{until}", until = told_until(*.0))]
     AwaitingBoot(Option<Timestamp>),
     /// It is at work for another campaign.
     #[error("it is at work for campaign {0}")]
@@ -119,8 +120,20 @@ pub enum WhyNot {
     #[error("it is at work on it")]
     AtWork,
     /// It has not been heard for a long time.
-    #[error("it was last heard at {0:?}; its turn has come")]
+    #[error("{heard}; its turn has come", heard = told_heard(*.0))]
     Offline(Timestamp),
+}
+
+fn told_until(due: Option<Timestamp>) -> String {
+    due.map_or_else(String::new, |due| format!(" until {}", Told(due)))
+}
+
+fn told_heard(heard: Timestamp) -> String {
+    if heard.0 == 0 {
+        "it was never heard".to_owned()
+    } else {
+        format!("it was last heard at {}", Told(heard))
+    }
 }
 
 /// What a device is to install next for a campaign.

@@ -4,6 +4,7 @@ use ota_core::fleet::records::{CampaignState, Pace, Plan, Progress};
 use ota_core::time::{Millis, Timestamp};
 
 use super::rank::RANKS;
+use super::schedule::Told;
 
 const PPM: u64 = 1_000_000;
 
@@ -93,6 +94,17 @@ pub enum Turn {
     InStage(u16),
     /// It rises with success and has no time yet.
     WithSuccess,
+}
+
+impl core::fmt::Display for Turn {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Come => f.write_str("it has come; the device has not asked since"),
+            Self::About(at) => write!(f, "it comes at about {}", Told(*at)),
+            Self::InStage(stage) => write!(f, "it comes in stage {stage}, which has not begun"),
+            Self::WithSuccess => f.write_str("it comes as more devices succeed"),
+        }
+    }
 }
 
 /// When a rank has its turn.

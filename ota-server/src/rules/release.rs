@@ -3,12 +3,13 @@
 //! Once its body is fixed nothing about a release changes but its signatures and whether it is withdrawn: its identity
 //! *is* the SHA-256 of the body. Before it counts as signed, the signatures are checked as a device would.
 
+use ota_core::block_map::BlockMapError;
 use ota_core::crypto::soft::{EcdsaP256, Ed25519, SoftSha256};
 use ota_core::crypto::{Either, SignatureVerifier};
 use ota_core::fleet::records::{
     BlockMapRecord, FileRecord, Hosting, ReleaseRecord, ReleaseStatus, RequirementRecord,
 };
-use ota_core::integrity::{IntegrityString, IntegrityStrings};
+use ota_core::integrity::{IntegrityString, IntegrityStrings, Strength};
 use ota_core::limits;
 use ota_core::list::List;
 use ota_core::number::{PackageVersion, ReleaseId, SecurityEpoch, Sha256Digest};
@@ -69,6 +70,12 @@ pub enum ReleaseError {
         /// What is wrong.
         why: Box<str>,
     },
+    /// A block map is not that of the content, or there is no content here that it could be of.
+    #[error("the block map of {0} is not that of its content here; take what the upload answered, or none")]
+    BlockMap(FileNameBuf),
+    /// No block map can have such units.
+    #[error("a block map cannot be made")]
+    Unit(#[from] BlockMapError),
     /// The body could not be made.
     #[error("the release's body cannot be made")]
     Build(#[from] BuildError),
@@ -163,6 +170,25 @@ impl Uploaded {
             hosting: Hosting::Here,
         })
     }
+}
+
+/// Whether the checksums and hashes that a file claims are among those that were computed; signatures are left to whoever
+/// signs the release, and to devices.
+///
+/// # Errors
+/// [`ReleaseError::Integrity`] for the first that is not, and for a string that is none.
+pub fn check_strings(file: &FileRecord, computed: &[Box<str>]) -> Result<(), ReleaseError> {
+    let wrong = |why: String| ReleaseError::Integrity { file: file.name.clone(), why: why.into() };
+    let strings = IntegrityStrings::parse(file.integrity.iter().map(|string| &**string))
+        .map_err(|error| wrong(error.to_string()))?;
+    for string in strings.as_slice() {
+        let text = string.to_string();
+        let is_computed = string.algorithm().strength() != Strength::Signature;
+        if is_computed && !computed.iter().any(|known| **known == text) {
+            return Err(wrong(format!("the content here does not have {text}")));
+        }
+    }
+    Ok(())
 }
 
 /// A file that another host keeps: what is known of it is what the uploader brings along.

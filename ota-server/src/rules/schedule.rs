@@ -158,6 +158,20 @@ fn at_minute(date: civil::Date, minute: u16, zone: &TimeZone) -> Option<Timestam
     u64::try_from(zoned.timestamp().as_millisecond()).ok().map(Timestamp)
 }
 
+/// A time as people read it: RFC 3339, to the second, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told(pub Timestamp);
+
+impl core::fmt::Display for Told {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match moment(self.0) {
+            Some(moment) => write!(f, "{moment:.0}"),
+            // Later than the calendar goes.
+            None => f.write_str("the end of time"),
+        }
+    }
+}
+
 fn moment(at: Timestamp) -> Option<Moment> {
     Moment::from_millisecond(i64::try_from(at.0).ok()?).ok()
 }

@@ -1,8 +1,8 @@
 //! Whatever is wrong is refused with a code or an error that says what to do, and nothing is half-written.
 
 use bytes::Bytes;
-use ota_core::fleet::Dialect;
 use ota_core::fleet::records::{PersonRole, RoleGrant, Target};
+use ota_core::fleet::{Dialect, FleetStore as _};
 use ota_core::number::{FileIndex, OfferId};
 use ota_core::text::{DeviceIdBuf, FileName, ProductIdBuf};
 use ota_core::time::{Millis, Timestamp};
@@ -241,4 +241,67 @@ async fn nobody_does_what_his_roles_do_not_allow() {
         assert!(matches!(error, Some(CommandError::Denied(_))), "{index}: {error:?}");
     }
     assert_eq!(world.server.audit_entries(&admin(), 1, 1000).await.unwrap().len(), before);
+}
+
+#[tokio::test]
+async fn what_a_draft_says_about_content_is_held_to_the_bytes() {
+    let world = World::new().await;
+    let good = world.file("app.bin", "1.1", &[7; 10_000]).await;
+    let other = world.file("app.bin", "1.2", &[8; 10_000]).await;
+    let draft = async |file| {
+        let draft = world.release_draft(vec![file]);
+        world.server.draft_release(&developer(), draft).await
+    };
+    let mut foreign_map = good.clone();
+    foreign_map.block_map = other.block_map;
+    assert!(matches!(draft(foreign_map).await, Err(CommandError::Release(ReleaseError::BlockMap(_)))));
+    let mut wrong_unit = good.clone();
+    if let Some(map) = &mut wrong_unit.block_map {
+        map.unit = 8192;
+    }
+    assert!(matches!(draft(wrong_unit).await, Err(CommandError::Release(ReleaseError::BlockMap(_)))));
+    let mut wrong_hash = good.clone();
+    wrong_hash.integrity = other.integrity.clone();
+    assert!(matches!(draft(wrong_hash).await, Err(CommandError::Release(ReleaseError::Integrity { .. }))));
+    let mut unread = good.clone();
+    unread.integrity.push("sha3-512:".into());
+    assert!(matches!(draft(unread).await, Err(CommandError::Release(ReleaseError::Integrity { .. }))));
+    let mut elsewhere = good.clone();
+    elsewhere.hosting = ota_core::fleet::records::Hosting::Elsewhere;
+    elsewhere.urls = vec![ota_core::text::UrlBuf::new("https://example.com/app.bin").unwrap()];
+    assert!(matches!(draft(elsewhere).await, Err(CommandError::Release(ReleaseError::BlockMap(_)))));
+    // Bytes that were stored without the server's looking at them are looked at now.
+    let digest = good.digest;
+    let key = ota_core::fleet::Key::Blob(digest);
+    let stored = world.store.load(core::slice::from_ref(&key)).await.unwrap().pop().flatten().unwrap();
+    let mut unit = ota_core::fleet::Unit::default();
+    unit.expects.push((key.clone(), stored.version));
+    unit.writes.push(ota_core::fleet::Write { key, before: Some(stored.record), after: None });
+    world.store.commit(vec![unit]).await.unwrap();
+    let mut lying = good.clone();
+    lying.block_map = other.block_map;
+    assert!(matches!(draft(lying).await, Err(CommandError::Release(ReleaseError::BlockMap(_)))));
+    draft(good).await.unwrap();
+    let refused = world.server.upload(&developer(), &world.product, 1).await.err();
+    assert!(matches!(refused, Some(CommandError::Release(ReleaseError::Unit(_)))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn reasons_name_times_as_people_read_them() {
+    use ota_server::rules::planner::WhyNot;
+    use ota_server::rules::ramp::Turn;
+    for (why, words) in [
+        (WhyNot::BeginsAt(START), "the campaign begins at 2027-01-15T08:00:00Z"),
+        (
+            WhyNot::NotItsTurn(Turn::About(START)),
+            "its turn has not come: it comes at about 2027-01-15T08:00:00Z",
+        ),
+        (WhyNot::OutsideWindow(START), "outside the window until 2027-01-15T08:00:00Z"),
+        (WhyNot::RetryAt(START), "it tries again at 2027-01-15T08:00:00Z"),
+        (WhyNot::AwaitingBoot(Some(START)), "its boot is awaited until 2027-01-15T08:00:00Z"),
+        (WhyNot::Offline(START), "it was last heard at 2027-01-15T08:00:00Z; its turn has come"),
+        (WhyNot::Offline(Timestamp(0)), "it was never heard; its turn has come"),
+    ] {
+        assert_eq!(why.to_string(), words);
+    }
 }

@@ -5,6 +5,7 @@ mod campaigns;
 mod courses;
 mod elsewhere;
 mod evidence;
+mod permission;
 mod sft;
 mod slice;
 mod small;

@@ -35,7 +35,15 @@ pub(super) async fn records_of_every_kind_are_loaded_as_they_were_written(store:
         (device_key("gerät 1"), device(1, 2, &["a", "b"])),
         (setting_key(""), setting("")),
         (setting_key("zero\0inside"), setting("\0")),
-        (Key::Blob(digest), Record::Blob(BlobRecord { size: ByteLength(u64::MAX), stored: Timestamp(1) })),
+        (
+            Key::Blob(digest),
+            Record::Blob(BlobRecord {
+                size: ByteLength(u64::MAX),
+                stored: Timestamp(1),
+                integrity: None,
+                maps: None,
+            }),
+        ),
         (Key::Interned(product("pump"), 7), Record::Interned(Interned { text: "1.2.3".into() })),
         (
             Key::Root(product("pump"), RootVersion(1)),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
+use super::BlockMapRecord;
 use crate::fleet::{Index, IndexEntry, Key};
 use crate::number::ByteLength;
 use crate::time::Timestamp;
@@ -19,6 +20,12 @@ pub struct BlobRecord {
     /// When it was stored; what is not referred to is removed some time after that.
     #[n(1)]
     pub stored: Timestamp,
+    /// Its checksum and hashes as the server computed them, where it has.
+    #[n(2)]
+    pub integrity: Option<Vec<Box<str>>>,
+    /// Its block maps that the server has made.
+    #[n(3)]
+    pub maps: Option<Vec<BlockMapRecord>>,
 }
 
 /// A text that became a number.

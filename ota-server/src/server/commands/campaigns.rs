@@ -57,12 +57,14 @@ impl Server {
         id: CampaignId,
         content: Draft,
     ) -> Result<(), CommandError> {
+        let (record, _) = self.campaign_record(id).await?;
+        self.permit(principal, Action::RunCampaign, &record.product)?;
+        if record.product != content.product {
+            return Err(CampaignError::WrongProduct.into());
+        }
         self.demand_release(&content).await?;
         let now = self.now();
         self.change_campaign(principal, Action::RunCampaign, id, "campaign.edit", "", |campaign, permit| {
-            if campaign.product != content.product {
-                return Err(CampaignError::WrongProduct);
-            }
             campaign::edited(campaign, content.clone(), permit.principal(), now)
         })
         .await
@@ -101,6 +103,7 @@ impl Server {
     pub async fn start_campaign(&self, principal: &Principal, id: CampaignId) -> Result<(), CommandError> {
         let now = self.now();
         let (first, _) = self.campaign_record(id).await?;
+        self.permit(principal, Action::RunCampaign, &first.product)?;
         let (product, _) = self.product_record(&first.product).await?;
         self.demand_release(&Draft {
             product: first.product.clone(),
@@ -124,6 +127,7 @@ impl Server {
     /// [`CampaignError::MatchesNothing`] if no device fulfils the expression; the campaign goes back to being a draft.
     pub async fn prepare_campaign(&self, principal: &Principal, id: CampaignId) -> Result<u64, CommandError> {
         let (first, _) = self.campaign_record(id).await?;
+        self.permit(principal, Action::RunCampaign, &first.product)?;
         let Target::Snapshot { expression, bitmap: None, .. } = &first.target else {
             return Err(CampaignError::State { found: first.state, wanted: "prepared" }.into());
         };

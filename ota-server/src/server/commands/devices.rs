@@ -144,6 +144,8 @@ impl Server {
         id: &DeviceIdBuf,
         tags: &[&str],
     ) -> Result<(), CommandError> {
+        let (record, _) = self.device_record(id).await?;
+        self.permit(principal, Action::KeepDevices, &record.product)?;
         let tags = device::tags(tags.iter().copied())?;
         let words = tags.join(" ");
         self.change_device(

@@ -2,6 +2,7 @@
 
 mod amendments;
 mod campaigns;
+mod content;
 mod devices;
 mod people;
 mod products;
@@ -16,10 +17,10 @@ use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::trust::TrustError;
 
 pub use self::amendments::AmendmentState;
+pub use self::content::Upload;
 pub use self::devices::NewDevice;
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
-pub use self::releases::Upload;
 #[cfg(feature = "http")]
 pub use self::sessions::{INVITATION_LIFE, SESSION_LIFE};
 use super::Server;

@@ -1,14 +1,9 @@
-//! Packages and releases: uploads, drafts, bodies, signatures, withdrawal, and what is no longer needed.
+//! Packages and releases: drafts, bodies, signatures, withdrawal, and what is no longer needed.
 
 use bytes::Bytes;
-use ota_core::block_map::BlockMapBuilder;
-use ota_core::crypto::Hasher;
-use ota_core::crypto::soft::{SoftCrc32Fast, SoftSha3_256, SoftSha256, SoftSha512};
-use ota_core::fleet::records::{
-    BlobRecord, BlockMapRecord, Hosting, Interned, Product, ReleaseRecord, ReleaseStatus,
-};
-use ota_core::fleet::{BlobUpload, Index, IndexEntry, Key, Query, Record, StoreErrorKind, Stored, Version};
-use ota_core::integrity::IntegrityString;
+use ota_core::crypto::soft::SoftSha256;
+use ota_core::fleet::records::{Interned, Product, ReleaseRecord, ReleaseStatus};
+use ota_core::fleet::{Index, IndexEntry, Key, Query, Record, Stored, Version};
 use ota_core::number::{ByteLength, ByteOffset, PackageVersion, ReleaseId, SecurityEpoch, Sha256Digest};
 use ota_core::text::ProductIdBuf;
 use ota_core::time::{Millis, Timestamp};
@@ -18,133 +13,10 @@ use super::{CommandError, detail};
 use crate::engine::Changes;
 use crate::engine::catalog::scan_all;
 use crate::rules::permission::{Action, Permit, Principal, Scope, permit};
-use crate::rules::release::{self, ReleaseDraft, ReleaseError, Signatures, Uploaded};
+use crate::rules::release::{self, ReleaseDraft, ReleaseError, Signatures};
 use crate::server::Server;
 
-/// An upload under way: bytes go to the store of files, and every hash is computed while they pass.
-pub struct Upload {
-    server: Server,
-    blob: Box<dyn BlobUpload>,
-    crc32: SoftCrc32Fast,
-    sha256: SoftSha256,
-    sha3_256: SoftSha3_256,
-    sha512: SoftSha512,
-    map: Option<BlockMapBuilder<SoftSha256>>,
-    size: u64,
-}
-
-impl Upload {
-    /// Adds bytes.
-    ///
-    /// # Errors
-    /// [`CommandError::Store`]; the upload is lost and nothing of it remains.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CommandError> {
-        self.crc32.update(&bytes);
-        self.sha256.update(&bytes);
-        self.sha3_256.update(&bytes);
-        self.sha512.update(&bytes);
-        if let Some(map) = &mut self.map {
-            map.update(&bytes)
-                .map_err(|error| ota_core::fleet::StoreError::new(StoreErrorKind::Invalid, error))?;
-        }
-        self.size += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(self.blob.write(bytes).await?)
-    }
-
-    /// Makes the content durable, with its block map.
-    ///
-    /// # Errors
-    /// [`CommandError::Store`]; nothing of it can be read.
-    pub async fn finish(self) -> Result<Uploaded, CommandError> {
-        let (digest, size) = self.blob.finish().await?;
-        let own = Sha256Digest(self.sha256.clone().finish());
-        if digest != own || size.0 != self.size {
-            // The store of files computes the digest itself: if it found another, what it has is not what was sent.
-            return Err(ota_core::fleet::StoreError::from(StoreErrorKind::Corrupt).into());
-        }
-        let mut blobs = vec![(digest, size.0)];
-        let block_map = match self.map {
-            // An empty file has no units.
-            Some(map) if self.size > 0 => {
-                let map =
-                    map.finish().map_err(|e| ota_core::fleet::StoreError::new(StoreErrorKind::Invalid, e))?;
-                self.server.put_blob(map.bytes).await?;
-                blobs.push((map.reference.digest, map.reference.size.0));
-                Some(BlockMapRecord {
-                    unit: map.reference.unit,
-                    size: map.reference.size,
-                    digest: map.reference.digest,
-                })
-            }
-            _ => None,
-        };
-        self.server.note_blobs(&blobs).await?;
-        let integrity = vec![
-            IntegrityString::Crc32(self.crc32.finish()),
-            IntegrityString::Sha256(digest.0),
-            IntegrityString::Sha3_256(self.sha3_256.finish()),
-            IntegrityString::Sha512(self.sha512.finish()),
-        ];
-        Ok(Uploaded { digest, size: size.0, integrity, block_map })
-    }
-}
-
 impl Server {
-    /// Begins an upload of a file's content. `unit` is the length of the units of its block map, in bytes; 0 for none.
-    ///
-    /// # Errors
-    /// [`CommandError`].
-    pub async fn upload(
-        &self,
-        principal: &Principal,
-        product: &ProductIdBuf,
-        unit: u32,
-    ) -> Result<Upload, CommandError> {
-        self.permit(principal, Action::DraftRelease, product)?;
-        let map = if unit == 0 { None } else { BlockMapBuilder::new(unit).ok() };
-        Ok(Upload {
-            server: self.clone(),
-            blob: self.inner.blobs.upload().await?,
-            crc32: SoftCrc32Fast::new(),
-            sha256: SoftSha256::new(),
-            sha3_256: SoftSha3_256::new(),
-            sha512: SoftSha512::new(),
-            map,
-            size: 0,
-        })
-    }
-
-    pub(in crate::server) async fn put_blob(&self, bytes: Vec<u8>) -> Result<Sha256Digest, CommandError> {
-        let mut upload = self.inner.blobs.upload().await?;
-        upload.write(bytes.into()).await?;
-        Ok(upload.finish().await?.0)
-    }
-
-    /// Notes when files were stored, so that a later sweep leaves young ones alone.
-    async fn note_blobs(&self, blobs: &[(Sha256Digest, u64)]) -> Result<(), CommandError> {
-        let now = self.now();
-        self.command(|| async {
-            let keys: Vec<Key> = blobs.iter().map(|(digest, _)| Key::Blob(*digest)).collect();
-            let stored = self.inner.store.load(&keys).await?;
-            let mut changes = Changes::default();
-            let mut seen = Vec::new();
-            for ((key, stored), (_, size)) in keys.into_iter().zip(stored).zip(blobs) {
-                if seen.contains(&key) {
-                    continue;
-                }
-                seen.push(key.clone());
-                let (version, before) = match stored {
-                    Some(Stored { version, record }) => (version, Some(record)),
-                    None => (Version(0), None),
-                };
-                let after = Record::Blob(BlobRecord { size: ByteLength(*size), stored: now });
-                changes.write(key, version, before, Some(after));
-            }
-            Ok((changes, ()))
-        })
-        .await
-    }
-
     /// Makes a draft of a release.
     ///
     /// # Errors
@@ -175,16 +47,6 @@ impl Server {
             Ok((changes, id))
         })
         .await
-    }
-
-    /// Every file that is kept here is here, with the length that the draft says.
-    async fn demand_content(&self, record: &ReleaseRecord) -> Result<(), CommandError> {
-        for file in record.files.iter().filter(|file| file.hosting == Hosting::Here) {
-            if self.inner.blobs.size(&file.digest).await? != Some(file.size) {
-                return Err(ReleaseError::NotUploaded(file.name.clone()).into());
-            }
-        }
-        Ok(())
     }
 
     /// One product, file and revision never name two contents.
