@@ -114,8 +114,8 @@ pub struct Report {
     pub done: u64,
     /// Text for people.
     pub detail: Box<str>,
-    /// Whether it is about one file only: then it says nothing about the whole.
-    pub is_partial: bool,
+    /// The one file that it is about, by its place in the release: then it says nothing about the whole.
+    pub file: Option<u16>,
     /// Proof that the device itself said this.
     pub evidence: Option<Evidence>,
 }

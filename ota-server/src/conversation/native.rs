@@ -53,7 +53,7 @@ pub fn hear(device: &DeviceIdBuf, payload: &Bytes) -> Result<Heard, RefuseCode> 
             code: report.code,
             done: report.done.0,
             detail: report.detail.as_str().into(),
-            is_partial: report.file.is_some(),
+            file: report.file.map(|file| file.0),
             evidence: report.evidence.and_then(|found| evidence(device, payload, &found)),
         }),
     })

@@ -208,7 +208,7 @@ impl Session {
                 code,
                 done,
                 detail: "".into(),
-                is_partial: false,
+                file: None,
                 evidence: None,
             })
         };

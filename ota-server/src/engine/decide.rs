@@ -26,6 +26,8 @@ use crate::rules::attempt::{self, Heard as ReportHeard, Reported, is_open, moved
 use crate::rules::device;
 use crate::rules::planner::{self, Choice, Standing, Step};
 use crate::rules::view::{CampaignView, ProductView, ReleaseView};
+use crate::server::SecretWrap;
+use crate::server::secrets::evidence_purpose;
 
 /// What is known of a device before an event.
 #[derive(Debug, Clone)]
@@ -90,6 +92,8 @@ pub struct Context<'c> {
     pub keyring: &'c Keyring,
     /// The key of assignments.
     pub signer: &'c dyn AssignmentSigner,
+    /// What the keys of evidence are wrapped with.
+    pub secrets: &'c dyn SecretWrap,
     /// When an idle device should check in again.
     pub next_check_in: Millis,
     /// How long an assignment is good for.
@@ -215,9 +219,14 @@ fn asks_for_proof(campaign: &CampaignView, stage: u16) -> bool {
 ///
 /// # Errors
 /// [`RefuseCode::BadEvidence`] if it is false, or a copy.
-fn attested(device: &mut Device, evidence: Option<&Evidence>) -> Result<bool, RefuseCode> {
+fn attested(
+    context: &Context<'_>,
+    id: &DeviceIdBuf,
+    device: &mut Device,
+    evidence: Option<&Evidence>,
+) -> Result<bool, RefuseCode> {
     let (Some(evidence), Some(key)) = (evidence, &device.evidence_key) else { return Ok(false) };
-    let key: &[u8; 32] = key.as_slice().try_into().map_err(|_| RefuseCode::Internal)?;
+    let key = &context.secrets.unwrap(&evidence_purpose(id), key).ok_or(RefuseCode::Internal)?;
     let pieces: Vec<&[u8]> = evidence.covered.iter().map(AsRef::as_ref).collect();
     HmacSha256::new(key).verify(&pieces, &evidence.mac).map_err(|_| RefuseCode::BadEvidence)?;
     let seen = (evidence.boot, evidence.sequence);
@@ -275,7 +284,7 @@ pub fn check_in(
     if said.product.as_ref().is_some_and(|product| *product != view.id) {
         return Decision::refuse(RefuseCode::WrongProduct, None);
     }
-    let proven = match attested(&mut draft.device, said.evidence.as_ref()) {
+    let proven = match attested(context, id, &mut draft.device, said.evidence.as_ref()) {
         Ok(proven) => proven,
         Err(code) => return Decision::refuse(code, None),
     };
@@ -425,6 +434,7 @@ fn install(
         next.release = step.release.id;
         next.asked = false;
         next.retries = 0;
+        next.files = None;
     }
     // A device in the middle of it keeps phase and deadline: checking in again and again buys no time.
     if !matches!(
@@ -585,7 +595,7 @@ pub fn report(
         Ok(draft) => draft,
         Err(code) => return Decision::refuse(code, said.offer),
     };
-    let proven = match attested(&mut draft.device, said.evidence.as_ref()) {
+    let proven = match attested(context, id, &mut draft.device, said.evidence.as_ref()) {
         Ok(proven) => proven,
         Err(code) => return Decision::refuse(code, said.offer),
     };
@@ -598,9 +608,13 @@ pub fn report(
         return Decision::refuse(RefuseCode::StaleOffer, said.offer);
     };
     let sequence = said.sequence.unwrap_or_else(|| latest.sequence.map_or(0, |last| last.saturating_add(1)));
+    let files = draft.known.view.release(&latest.release).map_or(usize::MAX, |release| release.files.len());
+    if said.file.is_some_and(|file| usize::from(file) >= files) {
+        return Decision::refuse(RefuseCode::ImpossibleReport, said.offer);
+    }
     // One file of several says how far the device is, not that the whole is there.
-    let phase =
-        if said.is_partial && !matches!(said.phase, Phase::Failed) { Phase::Downloading } else { said.phase };
+    let is_partial = said.file.is_some() && said.phase != Phase::Failed;
+    let phase = if is_partial { Phase::Downloading } else { said.phase };
     let reported = Reported {
         sequence,
         phase,
@@ -610,7 +624,12 @@ pub fn report(
         attested: proven,
     };
     match attempt::reported(&latest, &reported, &draft.rules(campaign), now) {
-        Ok(ReportHeard::Changed(next)) => draft.put(campaign, *next, now),
+        Ok(ReportHeard::Changed(mut next)) => {
+            if let Some(file) = said.file {
+                attempt::note_file(&mut next, file, said.phase, said.code, now);
+            }
+            draft.put(campaign, *next, now);
+        }
         Ok(ReportHeard::Again) => {}
         Err(attempt::Disbelief::Ended) => return Decision::refuse(RefuseCode::StaleOffer, said.offer),
         Err(_) => return Decision::refuse(RefuseCode::ImpossibleReport, said.offer),

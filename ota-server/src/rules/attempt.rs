@@ -3,7 +3,9 @@
 //! Every function takes an attempt and gives the next one; nothing here knows a store or a clock. What a device
 //! *says* moves an attempt on; only what it *shows* (its new revisions, after its boot) confirms it.
 
-use ota_core::fleet::records::{Attempt, AttemptPhase, AttemptRules, Cause, MOMENTS_MAX, Moment};
+use ota_core::fleet::records::{
+    Attempt, AttemptPhase, AttemptRules, Cause, FILE_STATES_MAX, FileProgress, MOMENTS_MAX, Moment,
+};
 use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::{Phase, ReportCode};
 
@@ -205,6 +207,18 @@ pub fn reported(
         Phase::Deferred => moved(next, P::Deferred, ReportCode::ApplicationDeferred.number(), rules, now),
         _ => return Err(Disbelief::OutOfOrder),
     })))
+}
+
+/// Notes where one file stands, as far as files are kept apart.
+pub fn note_file(attempt: &mut Attempt, file: u16, phase: Phase, code: ReportCode, now: Timestamp) {
+    let Some(phase) = AttemptPhase::from_number(phase.number()) else { return };
+    let files = attempt.files.get_or_insert_default();
+    let state = FileProgress { file, phase, code: code.number(), at: now };
+    match files.binary_search_by_key(&file, |known| known.file) {
+        Ok(place) => files[place] = state,
+        Err(place) if files.len() < FILE_STATES_MAX => files.insert(place, state),
+        Err(_) => {}
+    }
 }
 
 /// What a device says about its offer.

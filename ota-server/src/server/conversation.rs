@@ -122,6 +122,7 @@ impl Server {
                 budgets: &mut budgets,
                 keyring: &keyring,
                 signer: &*self.inner.signer,
+                secrets: &*self.inner.secrets,
                 next_check_in: config.next_check_in,
                 assignment_life: config.assignment_life,
             };

@@ -7,6 +7,7 @@
 //!
 //! [`Server::run`] joins both into a loop; a simulation calls them itself, with its own clock.
 
+mod checkpoint;
 mod commands;
 mod conversation;
 mod courses;
@@ -18,6 +19,7 @@ mod lists;
 #[cfg(feature = "http")]
 mod passwords;
 mod queries;
+pub(crate) mod secrets;
 mod sft;
 mod signing;
 mod tick;
@@ -26,6 +28,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use ota_core::crypto::sign::Signer;
 use ota_core::fleet::{BlobStore, FleetStore, MessageLink, StoreError};
 use ota_core::number::{CampaignId, OfferId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -33,8 +36,11 @@ use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 use quick_cache::sync::Cache;
 
+pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, CheckpointSink};
+use self::checkpoint::{Checkpoints, Followed};
 pub use self::commands::{
-    AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewProduct, NewToken, Upload,
+    AmendmentState, AuditCheck, CommandError, GroupPage, IssuedToken, NewDevice, NewEnrolment, NewProduct,
+    NewToken, Proof, Upload,
 };
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
@@ -42,9 +48,10 @@ pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
 pub use self::lists::{DevicePage, PAGE_MAX};
 pub use self::queries::{
-    DeviceReport, DryRun, FailureGroup, FleetLine, GateReport, HistoryLine, InstalledFile, PhaseCount,
-    ProgressReport, Recount,
+    DeviceReport, DryRun, FailureGroup, FileDelivery, FleetLine, GateReport, HistoryLine, InstalledFile,
+    PhaseCount, ProgressReport, Recount,
 };
+pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 pub use self::signing::{KeySigner, NoSigner};
 use crate::delivery::budget::Budgets;
 use crate::delivery::fetch::Fetcher;
@@ -112,6 +119,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     signer: Arc<dyn AssignmentSigner>,
+    secrets: Arc<dyn SecretWrap>,
+    checkpoints: Option<Checkpoints>,
+    /// How far the audit chain was followed for the next checkpoint.
+    followed: Mutex<Followed>,
     catalog: Catalog,
     shelf: Shelf,
     /// What can be fetched, by release (or by what stands for a product's roots).
@@ -149,6 +160,8 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     signer: Arc<dyn AssignmentSigner>,
     fetcher: Option<Arc<dyn Fetcher>>,
+    secrets: Arc<dyn SecretWrap>,
+    checkpoints: Option<Checkpoints>,
     config: Config,
 }
 
@@ -174,6 +187,25 @@ impl Builder {
         self
     }
 
+    /// What wraps the secrets in the store. Without one they lie there as they are.
+    #[must_use]
+    pub fn secrets(mut self, wrap: Arc<dyn SecretWrap>) -> Self {
+        self.secrets = wrap;
+        self
+    }
+
+    /// Signs the end of the audit chain `every` so often, if it has grown, and keeps that elsewhere.
+    #[must_use]
+    pub fn checkpoints(
+        mut self,
+        signer: impl Signer + Send + Sync + 'static,
+        sink: Arc<dyn CheckpointSink>,
+        every: Millis,
+    ) -> Self {
+        self.checkpoints = Some(Checkpoints { signer: Box::new(signer), sink, every });
+        self
+    }
+
     /// Another configuration than the default.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -184,7 +216,7 @@ impl Builder {
     /// Reads the keyring and what else must be there before the first message.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read.
+    /// [`StoreError`] if the store cannot be read, or holds secrets that were wrapped with another key.
     pub async fn start(self) -> Result<Server, StoreError> {
         let inner = Inner {
             catalog: Catalog::new(Arc::clone(&self.store), Arc::clone(&self.blobs)),
@@ -198,6 +230,9 @@ impl Builder {
             sft: Mutex::default(),
             elsewhere: Mutex::default(),
             fetcher: self.fetcher,
+            secrets: self.secrets,
+            checkpoints: self.checkpoints,
+            followed: Mutex::default(),
             refusals: Refusals::default(),
             group_sizes: Mutex::default(),
             courses_due: Mutex::default(),
@@ -229,7 +264,18 @@ impl Server {
         entropy: Arc<dyn Entropy>,
     ) -> Builder {
         let (clock, signer) = (Arc::new(SystemClock), Arc::new(NoSigner));
-        Builder { store, blobs, link, clock, entropy, signer, fetcher: None, config: Config::default() }
+        Builder {
+            store,
+            blobs,
+            link,
+            clock,
+            entropy,
+            signer,
+            fetcher: None,
+            secrets: Arc::new(NoWrap),
+            checkpoints: None,
+            config: Config::default(),
+        }
     }
 
     /// Serves until the link is closed: receives, handles, sends, and ticks once a second.

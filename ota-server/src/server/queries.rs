@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ota_core::fleet::records::{Attempt, AttemptPhase, Campaign, DeviceStatus, Moment, Pace, Sample};
+use ota_core::fleet::records::{
+    Attempt, AttemptPhase, Campaign, Device, DeviceStatus, FileProgress, Moment, Pace, Sample,
+};
 use ota_core::fleet::{
     CounterKey, CounterPrefix, Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table, Version,
 };
@@ -117,6 +119,21 @@ pub struct HistoryLine {
     pub moments: Vec<Moment>,
     /// Whether the device's own key vouches for it.
     pub attested: bool,
+    /// The files of the release, and how each was delivered.
+    pub files: Vec<FileDelivery>,
+}
+
+/// How one file of a release was delivered to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDelivery {
+    /// The file.
+    pub file: Box<str>,
+    /// Its revision in the release.
+    pub revision: Box<str>,
+    /// Whether the device has shown this revision in its last check-in: that is what counts as delivered.
+    pub is_shown: bool,
+    /// What the device last reported about this very file.
+    pub reported: Option<FileProgress>,
 }
 
 /// Everything about one device.
@@ -286,6 +303,7 @@ impl Server {
         });
         let installed = released.chain(claimed).collect();
         let history = attempts.into_iter().map(|(campaign, attempt)| HistoryLine {
+            files: deliveries(&view, &device, &attempt),
             campaign,
             phase: attempt.phase,
             cause: attempt.cause,
@@ -293,7 +311,7 @@ impl Server {
             moments: attempt.moments,
             attested: attempt.attested,
         });
-        let history = history.collect();
+        let history: Vec<HistoryLine> = history.collect();
         let (product, status, heard, tags) = (device.product, device.status, device.heard, device.tags);
         Ok(DeviceReport { product, status, heard, tags, installed, history, reasons })
     }
@@ -474,6 +492,24 @@ impl Server {
         let view = self.inner.catalog.product(product).await?;
         view.ok_or_else(|| CommandError::NoProduct(product.clone()))
     }
+}
+
+/// The files of an attempt's release, as far as the release is still known.
+fn deliveries(view: &ProductView, device: &Device, attempt: &Attempt) -> Vec<FileDelivery> {
+    let Some(release) = view.release(&attempt.release) else { return Vec::new() };
+    let reported = |index: u16| {
+        let files = attempt.files.as_deref().unwrap_or_default();
+        files.iter().find(|state| state.file == index).copied()
+    };
+    let files = release.record.files.iter().zip(&release.files).zip(0_u16..);
+    files
+        .map(|((file, numbers), index)| FileDelivery {
+            file: file.name.as_str().into(),
+            revision: file.revision.as_str().into(),
+            is_shown: numbers.revision != 0 && device.installed.contains(numbers),
+            reported: reported(index),
+        })
+        .collect()
 }
 
 fn at_least(draft: &Draft) -> Option<Millis> {

@@ -12,7 +12,7 @@ use ota_core::fleet::records::{
 };
 use ota_core::fleet::{
     AuditDraft, CounterKey, CounterPrefix, Dialect, Index, IndexEntry, Key, Outbound, Outcome, Query, Record,
-    StoreError, Table, Version,
+    StoreError, StoreErrorKind, Table, Version,
 };
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -21,6 +21,7 @@ use ota_core::time::{Millis, Timestamp};
 use super::Server;
 use super::conversation::Kind;
 use super::queries::PhaseCount;
+use super::secrets::grant_purpose;
 use crate::conversation::Said;
 use crate::delivery::grant::{Keyring, RingKey};
 use crate::engine::catalog::scan_all;
@@ -52,6 +53,7 @@ impl Server {
             }
             self.note_courses(&view).await?;
         }
+        self.checkpoint().await?;
         let mut out = Vec::new();
         self.take_back(&mut out).await?;
         self.sweep(&mut out).await?;
@@ -83,14 +85,15 @@ impl Server {
     /// Reads the keys of grants, and makes one if there is none.
     pub(super) async fn load_keyring(&self) -> Result<(), StoreError> {
         let keys = scan_all(&self.inner.store, &Query::table(Table::GrantKey)).await?;
-        let ring = keys.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
-            (Key::GrantKey(id), Record::GrantKey(key)) => {
-                let secret: [u8; 32] = key.secret.try_into().ok()?;
-                Some(RingKey { id, mac: HmacSha256::new(&secret), from: key.from, until: key.until })
-            }
-            _ => None,
-        });
-        let ring = Arc::new(Keyring::new(ring.collect()));
+        let mut ring = Vec::new();
+        for (key, stored) in keys {
+            let (Key::GrantKey(id), Record::GrantKey(key)) = (key, stored.record) else { continue };
+            let secret = self.inner.secrets.unwrap(&grant_purpose(id), &key.secret);
+            // Going on without it would make a new key at every start, and refuse what other servers grant.
+            let secret = secret.ok_or_else(|| StoreError::new(StoreErrorKind::Invalid, WrongWrappingKey))?;
+            ring.push(RingKey { id, mac: HmacSha256::new(&secret), from: key.from, until: key.until });
+        }
+        let ring = Arc::new(Keyring::new(ring));
         *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = ring;
         self.renew_keyring().await
     }
@@ -101,9 +104,15 @@ impl Server {
         if !ring.needs_key(Millis(life.0 / 4), now) {
             return Ok(());
         }
-        let mut secret = vec![0; 32];
+        let mut secret = [0; 32];
         self.inner.entropy.fill(&mut secret);
-        let key = Key::GrantKey(ring.next_id());
+        let id = ring.next_id();
+        let secret = self
+            .inner
+            .secrets
+            .wrap(&grant_purpose(id), &secret)
+            .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable, WrongWrappingKey))?;
+        let key = Key::GrantKey(id);
         let record = GrantKey { secret, from: now, until: now.plus(life) };
         let mut changes = Changes::default();
         changes.write(key, Version(0), None, Some(Record::GrantKey(record)));
@@ -444,6 +453,13 @@ impl Server {
             && view.release(&campaign.record.release).is_some_and(|r| !r.is_installed(&device.installed))
     }
 }
+
+/// The secrets in the store cannot be read or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a secret in the store cannot be unwrapped or wrapped: configure the key that wrapped it, as former if need be"
+)]
+pub(super) struct WrongWrappingKey;
 
 /// Events for the devices of these attempts.
 fn events(items: Vec<(Key, ota_core::fleet::Stored)>, kind: impl Fn(CampaignId) -> Kind) -> Vec<Event<Kind>> {

@@ -3,8 +3,10 @@
 mod bad_input;
 mod campaigns;
 mod courses;
+mod devices;
 mod elsewhere;
 mod evidence;
+mod kept;
 mod permission;
 mod sft;
 mod slice;

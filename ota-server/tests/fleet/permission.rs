@@ -6,7 +6,7 @@ use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Millis;
 use ota_server::rules::campaign::Draft;
 use ota_server::rules::permission::Principal;
-use ota_server::{CommandError, NewDevice, NewProduct, NewToken};
+use ota_server::{CommandError, NewDevice, NewEnrolment, NewProduct, NewToken, Proof};
 
 use crate::support::*;
 
@@ -25,6 +25,8 @@ fn names() -> Vec<&'static str> {
         include_str!("../../src/server/commands/campaigns.rs"),
         include_str!("../../src/server/commands/content.rs"),
         include_str!("../../src/server/commands/devices.rs"),
+        include_str!("../../src/server/commands/enrolments.rs"),
+        include_str!("../../src/server/commands/groups.rs"),
         include_str!("../../src/server/commands/people.rs"),
         include_str!("../../src/server/commands/products.rs"),
         include_str!("../../src/server/commands/releases.rs"),
@@ -108,6 +110,14 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         tokens("nobody");
         audit_entries(1, 1);
         verify_audit(Some((1, nobody)));
+        verify_audit_checkpoints(&[], &[]);
+        enrol(product, &[Proof::Token(b""); 5_000], &NewEnrolment::default());
+        enrolments(product);
+        remove_enrolment(product, &no_hash);
+        set_group(product, "", "no expression");
+        remove_group(product, "");
+        groups(product);
+        devices_where(product, "no expression", None, 0);
         create_product(&new_product);
         add_root(product, b"", b"");
         draft_release(release_draft());

@@ -42,6 +42,12 @@ impl Clock for HandClock {
 /// Bytes that differ each time, from a seed.
 pub(crate) struct Seeded(AtomicU64);
 
+impl Seeded {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+}
+
 impl Entropy for Seeded {
     fn fill(&self, bytes: &mut [u8]) {
         for byte in bytes {

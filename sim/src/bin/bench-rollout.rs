@@ -30,9 +30,16 @@ async fn main() {
     let path = folder.path().join("fleet.redb");
     let store = Arc::new(RedbStore::open(&path, RedbOptions::default()).expect("a store"));
     let scale = Scale::set_up(Arc::clone(&store) as Arc<dyn FleetStore>).await;
+    let before = Instant::now();
     load(&*store, &scale, devices).await;
-    let disk = std::fs::metadata(&path).map_or(0, |file| file.len());
-    println!("| disk per idle device, {devices} devices | {} bytes |", disk / devices.max(1));
+    let rate = devices as f64 / before.elapsed().as_secs_f64();
+    println!("| {devices} devices loaded, 1,000 in a commit | {rate:.0} a second |");
+    let per_device = || std::fs::metadata(&path).map_or(0, |file| file.len()) / devices.max(1);
+    println!("| disk per idle device as loaded | {} bytes |", per_device());
+    let before = Instant::now();
+    store.compact().await.expect("room for a compaction");
+    println!("| compaction, during which other calls wait | {:.1} s |", ms(before) / 1e3);
+    println!("| disk per idle device after compaction | {} bytes |", per_device());
 
     let before = Instant::now();
     let campaign = scale.start_campaign().await;
@@ -49,7 +56,15 @@ async fn main() {
         println!("| durable check-ins, {batch} in a batch | {:.0} a second |", f64::from(count) / seconds);
     }
     blocks(&scale, campaign).await;
+    println!("| most memory that the process took | {} MiB |", peak_memory_mib());
     println!("<!-- /bench -->");
+}
+
+/// The most memory that this process has had, as Linux tells it; 0 elsewhere.
+fn peak_memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
 fn ms(since: Instant) -> f64 {

@@ -1,7 +1,7 @@
 //! Devices: registration one by one and in bulk, by claim; tags, quarantine, revocation.
 
 use ota_core::fleet::records::{Credential, Device, DeviceStatus, Product};
-use ota_core::fleet::{Key, Record, Stored, Version};
+use ota_core::fleet::{Key, Record, StoreError, StoreErrorKind, Stored, Version};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 
 use super::{CommandError, detail};
@@ -10,6 +10,7 @@ use crate::engine::Changes;
 use crate::rules::device;
 use crate::rules::permission::{Action, Permit, Principal};
 use crate::server::Server;
+use crate::server::secrets::evidence_purpose;
 
 /// How many devices are registered in one command.
 const BULK_MAX: usize = 1000;
@@ -73,7 +74,7 @@ impl Server {
                 let tags = device::tags(device.tags.iter().map(|tag| &**tag))?;
                 let made = Device {
                     credential: device.credential.clone(),
-                    evidence_key: device.evidence_key.map(|key| key.to_vec()),
+                    evidence_key: self.wrapped_evidence(&device.id, device.evidence_key.as_ref())?,
                     ..device::registered(&device.id, product.clone(), ordinal, tags, now)
                 };
                 changes.write(key, Version(0), None, Some(Record::Device(made)));
@@ -89,6 +90,16 @@ impl Server {
         })
         .await?;
         Ok(())
+    }
+
+    fn wrapped_evidence(
+        &self,
+        id: &DeviceIdBuf,
+        key: Option<&[u8; 32]>,
+    ) -> Result<Option<Vec<u8>>, CommandError> {
+        let Some(key) = key else { return Ok(None) };
+        let wrapped = self.inner.secrets.wrap(&evidence_purpose(id), key);
+        Ok(Some(wrapped.ok_or_else(|| StoreError::from(StoreErrorKind::Unavailable))?))
     }
 
     /// A device registers itself with the product's claim token.

@@ -4,6 +4,8 @@ mod amendments;
 mod campaigns;
 mod content;
 mod devices;
+mod enrolments;
+mod groups;
 mod people;
 mod products;
 mod releases;
@@ -12,13 +14,15 @@ mod sessions;
 
 use ota_core::fleet::records::Setting;
 use ota_core::fleet::{AuditDraft, Key, Outcome, Record, StoreError, Stored, Version};
-use ota_core::number::{CampaignId, ReleaseId};
+use ota_core::number::{CampaignId, ReleaseId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::trust::TrustError;
 
 pub use self::amendments::AmendmentState;
 pub use self::content::Upload;
 pub use self::devices::NewDevice;
+pub use self::enrolments::{NewEnrolment, Proof};
+pub use self::groups::GroupPage;
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
 #[cfg(feature = "http")]
@@ -95,6 +99,17 @@ pub enum CommandError {
     /// The claim token is not the product's, or the product has none.
     #[error("the claim is not good; ask the product's administrator for the present token")]
     Claim,
+    /// None of the keys signed this checkpoint of the audit chain.
+    #[error(
+        "none of the keys signed the checkpoint of entry {0}; give the keys of all servers that have signed"
+    )]
+    Checkpoint(u64),
+    /// The proof is good for an enrolment already.
+    #[error("enrolment {0} exists already; remove it first")]
+    Enrolled(Sha256Digest),
+    /// The name of a group is none.
+    #[error("a group's name has 1 to 64 bytes without control characters")]
+    GroupName,
     /// Too many at once.
     #[error("at most {0} at once")]
     TooMany(usize),

@@ -1,16 +1,19 @@
 //! Principals and their tokens, and the audit chain that all of this leaves.
 
+use std::collections::BTreeMap;
+
 use ota_core::fleet::records::{PrincipalRecord, RoleGrant, Token, TokenKind};
 use ota_core::fleet::{AuditEntry, AuditHash, Index, IndexEntry, Key, Query, Record, Stored, Version};
 use ota_core::number::Sha256Digest;
 use ota_core::time::Timestamp;
+use ota_core::trust::Key as TrustedKey;
 
 use super::{CommandError, detail};
 use crate::digest::sha256;
 use crate::engine::Changes;
 use crate::engine::catalog::scan_all;
 use crate::rules::permission::{Action, Permit, Principal, Scope, permit, permit_about};
-use crate::server::Server;
+use crate::server::{Checkpoint, Server};
 
 /// A token to make.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -266,6 +269,36 @@ impl Server {
         known: Option<(u64, AuditHash)>,
     ) -> Result<AuditCheck, CommandError> {
         permit(by, Action::ReadAudit, Scope::Installation)?;
+        self.walk_audit(&known.into_iter().collect()).await
+    }
+
+    /// Walks the whole audit chain and holds it to checkpoints that were kept elsewhere: each must be signed by one of
+    /// the keys, and the entry that it names must still be there. So an end that was cut off shows, and a chain that was
+    /// written anew.
+    ///
+    /// # Errors
+    /// [`CommandError::Checkpoint`] for the first that none of the keys signed; other [`CommandError`]s.
+    pub async fn verify_audit_checkpoints(
+        &self,
+        by: &Principal,
+        checkpoints: &[Checkpoint],
+        keys: &[TrustedKey<'_>],
+    ) -> Result<AuditCheck, CommandError> {
+        permit(by, Action::ReadAudit, Scope::Installation)?;
+        let mut known = BTreeMap::new();
+        for checkpoint in checkpoints {
+            if !checkpoint.is_signed_by(keys) {
+                return Err(CommandError::Checkpoint(checkpoint.sequence));
+            }
+            let earlier = known.insert(checkpoint.sequence, checkpoint.hash);
+            if earlier.is_some_and(|hash| hash != checkpoint.hash) {
+                return Ok(AuditCheck::Broken { sequence: checkpoint.sequence });
+            }
+        }
+        self.walk_audit(&known).await
+    }
+
+    async fn walk_audit(&self, known: &BTreeMap<u64, AuditHash>) -> Result<AuditCheck, CommandError> {
         let (mut next, mut head) = (1, AuditHash::default());
         loop {
             let entries = self.inner.store.audit(next, 512).await?;
@@ -273,7 +306,7 @@ impl Server {
                 break;
             }
             for entry in entries {
-                let is_known = known.is_none_or(|(at, hash)| at != entry.sequence || hash == entry.hash);
+                let is_known = known.get(&entry.sequence).is_none_or(|hash| *hash == entry.hash);
                 if entry.sequence != next || entry.previous != head || !entry.is_intact() || !is_known {
                     return Ok(AuditCheck::Broken { sequence: next });
                 }
@@ -281,8 +314,8 @@ impl Server {
                 next += 1;
             }
         }
-        if let Some((at, _)) = known.filter(|(at, _)| *at >= next) {
-            return Ok(AuditCheck::Broken { sequence: at });
+        if let Some((at, _)) = known.range(next..).next() {
+            return Ok(AuditCheck::Broken { sequence: *at });
         }
         Ok(AuditCheck::Intact { entries: next - 1, head })
     }

@@ -1,0 +1,145 @@
+//! Groups of devices: expressions with a name, and lists by expression within a budget.
+
+use ota_core::fleet::records::{Device, Group};
+use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table, Version};
+use ota_core::limits::NAME_BYTES_MAX;
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+
+use super::{CommandError, detail};
+use crate::engine::Changes;
+use crate::engine::catalog::{scan_all, terminated};
+use crate::rules::filter::Filter;
+use crate::rules::permission::{Action, Principal};
+use crate::server::Server;
+
+/// Most devices that one look at a group goes through.
+const BUDGET_MAX: usize = 10_000;
+
+/// Devices that fulfil an expression, as far as a look at it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupPage {
+    /// The devices.
+    pub devices: Vec<(DeviceIdBuf, Device)>,
+    /// How many were looked at.
+    pub looked_at: usize,
+    /// Where to go on; `None` if that were all.
+    pub next: Option<Cursor>,
+}
+
+impl Server {
+    /// Gives an expression a name, or a named one another expression. Campaigns that were made with it keep theirs.
+    ///
+    /// # Errors
+    /// [`CommandError::Filter`] if the expression cannot be read; [`CommandError::GroupName`] if the name is none.
+    pub async fn set_group(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        name: &str,
+        expression: &str,
+    ) -> Result<(), CommandError> {
+        let permit = self.permit(principal, Action::KeepDevices, product)?;
+        let is_name = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+        if !is_name {
+            return Err(CommandError::GroupName);
+        }
+        Filter::parse(expression)?;
+        self.command(|| async {
+            let mut changes = Changes::default();
+            changes.rely(Key::Product(product.clone()), self.product_record(product).await?.1);
+            let key = Key::Group(product.clone(), name.into());
+            let (version, before) = self.before(&key).await?;
+            let after = Record::Group(Group { expression: expression.into() });
+            changes.write(key, version, before, Some(after));
+            let words = detail(&[("expression", expression)]);
+            self.audit(&mut changes, &permit, "group.set", name, words);
+            Ok((changes, ()))
+        })
+        .await
+    }
+
+    /// Takes a group's name away; removing one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn remove_group(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        name: &str,
+    ) -> Result<(), CommandError> {
+        let permit = self.permit(principal, Action::KeepDevices, product)?;
+        self.command(|| async {
+            let mut changes = Changes::default();
+            let key = Key::Group(product.clone(), name.into());
+            let (version, before) = self.before(&key).await?;
+            if before.is_some() {
+                changes.write(key, version, before, None);
+            }
+            self.audit(&mut changes, &permit, "group.remove", name, detail(&[]));
+            Ok((changes, ()))
+        })
+        .await
+    }
+
+    /// The groups of a product: names and expressions.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn groups(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+    ) -> Result<Vec<(Box<str>, Box<str>)>, CommandError> {
+        self.permit(principal, Action::View, product)?;
+        let query = Query::Table { table: Table::Group, prefix: terminated(product) };
+        let groups =
+            scan_all(&self.inner.store, &query).await?.into_iter().filter_map(|(key, stored)| {
+                match (key, stored.record) {
+                    (Key::Group(_, name), Record::Group(group)) => Some((name, group.expression)),
+                    _ => None,
+                }
+            });
+        Ok(groups.collect())
+    }
+
+    /// The devices that fulfil an expression. Goes through no more than `budget` devices, those with a tag that the
+    /// expression demands if it demands one; the cursor says where to go on.
+    ///
+    /// # Errors
+    /// [`CommandError::Filter`]; [`CommandError::Store`] for a cursor of another list.
+    pub async fn devices_where(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        expression: &str,
+        after: Option<&Cursor>,
+        budget: usize,
+    ) -> Result<GroupPage, CommandError> {
+        self.permit(principal, Action::View, product)?;
+        let filter = Filter::parse(expression)?;
+        let view = self.view(product).await?;
+        let place = match filter.needed_tag() {
+            Some(tag) => IndexEntry::new(Index::DeviceTag).text(product.as_str()).text(tag),
+            None => IndexEntry::new(Index::DeviceOrdinal).text(product.as_str()),
+        };
+        let budget = budget.clamp(1, BUDGET_MAX);
+        let page = self.inner.store.scan(&Query::under(place), after, budget).await?;
+        let (looked_at, now) = (page.items.len(), self.now());
+        let devices = page.items.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Device(id), Record::Device(device)) => {
+                filter.holds(&id, &device, &view.names, now).then_some((id, device))
+            }
+            _ => None,
+        });
+        Ok(GroupPage { devices: devices.collect(), looked_at, next: page.next })
+    }
+
+    /// What is there under a key now, for a write over it.
+    pub(super) async fn before(&self, key: &Key) -> Result<(Version, Option<Record>), CommandError> {
+        Ok(match self.load_one(key).await? {
+            Some(Stored { version, record }) => (version, Some(record)),
+            None => (Version(0), None),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Devices: groups by expression, enrolments, and what is known of each file that was delivered.
+
+use ota_core::fleet::Dialect;
+use ota_core::fleet::records::AttemptPhase;
+use ota_core::number::{ByteLength, FileIndex, ReportSequence, Sha256Digest};
+use ota_core::text::{Detail, DeviceIdBuf};
+use ota_core::time::Millis;
+use ota_core::wire::{Part, Phase, RefuseCode, Report, ReportCode, Up};
+use ota_server::{CommandError, NewEnrolment, Proof};
+
+use crate::support::*;
+
+fn id(name: &str) -> DeviceIdBuf {
+    DeviceIdBuf::new(name).unwrap()
+}
+
+#[tokio::test]
+async fn groups_are_named_expressions_and_lists_keep_to_their_budget() {
+    let world = World::new().await;
+    let names: Vec<String> = (0..25).map(|number| format!("lamp-{number:02}")).collect();
+    let (north, south): (&[&str], &[&str]) = (&["site=north"], &["site=south"]);
+    let new: Vec<(&str, &[&str])> = names
+        .iter()
+        .enumerate()
+        .map(|(number, name)| (name.as_str(), if number % 5 == 0 { north } else { south }))
+        .collect();
+    world.register(&new).await;
+    let (server, product) = (&world.server, &world.product);
+    server.set_group(&operator(), product, "the north", "tag = site=north").await.unwrap();
+    server.set_group(&operator(), product, "all but one", "not id = lamp-03").await.unwrap();
+    let wrong = server.set_group(&operator(), product, "x", "tag =").await;
+    assert!(matches!(wrong, Err(CommandError::Filter(_))));
+    assert!(matches!(
+        server.set_group(&operator(), product, "", "tag = a").await,
+        Err(CommandError::GroupName)
+    ));
+    let groups = server.groups(&operator(), product).await.unwrap();
+    let names: Vec<&str> = groups.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["all but one", "the north"]);
+
+    let page = server.devices_where(&operator(), product, &groups[1].1, None, 1000).await.unwrap();
+    assert_eq!((page.devices.len(), page.looked_at, page.next), (5, 5, None), "found by the tag's index");
+    let (mut found, mut after, mut looks) = (Vec::new(), None, 0);
+    loop {
+        let page =
+            server.devices_where(&operator(), product, &groups[0].1, after.as_ref(), 10).await.unwrap();
+        assert!(page.looked_at <= 10);
+        found.extend(page.devices.into_iter().map(|(id, _)| id));
+        looks += 1;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found.len(), looks), (24, 3));
+    server.remove_group(&operator(), product, "the north").await.unwrap();
+    assert_eq!(server.groups(&operator(), product).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_announced_certificate_registers_one_device_and_knows_it_again() {
+    let world = World::new().await;
+    let (one, two) = (Sha256Digest([1; 32]), Sha256Digest([2; 32]));
+    let new = NewEnrolment { tags: vec!["new".into()], uses_max: 50, ..NewEnrolment::default() };
+    let proofs = [Proof::Certificate(&one), Proof::Certificate(&two)];
+    world.server.enrol(&operator(), &world.product, &proofs, &new).await.unwrap();
+    let again = world.server.enrol(&operator(), &world.product, &proofs, &new).await;
+    assert!(matches!(again, Err(CommandError::Enrolled(_))));
+
+    let product = world.server.register_itself(&id("lamp-1"), Proof::Certificate(&one)).await.unwrap();
+    assert_eq!(product, world.product);
+    assert!(matches!(Lamp::new("lamp-1", "1.0").check_in(&world).await, Answer::UpToDate { .. }));
+    world.server.register_itself(&id("lamp-1"), Proof::Certificate(&one)).await.unwrap();
+    let other = world.server.register_itself(&id("lamp-2"), Proof::Certificate(&one)).await;
+    assert!(matches!(other, Err(CommandError::Claim)), "one certificate is one device's");
+    let taken = world.server.register_itself(&id("lamp-1"), Proof::Certificate(&two)).await;
+    assert!(matches!(taken, Err(CommandError::DeviceExists(_))), "nobody takes the name of another");
+    let as_token = world.server.register_itself(&id("lamp-3"), Proof::Token(&two.0)).await;
+    assert!(matches!(as_token, Err(CommandError::Claim)), "a fingerprint is no token");
+    let report = world.server.device(&operator(), &id("lamp-1")).await.unwrap();
+    assert_eq!(report.tags, [Box::from("new")]);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_for_so_many_devices_and_so_long() {
+    let world = World::new().await;
+    let expires = Some(START.plus(HOUR));
+    let twice = NewEnrolment { uses_max: 2, expires, ..NewEnrolment::default() };
+    let token = Proof::Token(b"a long random token");
+    world.server.enrol(&operator(), &world.product, &[token], &twice).await.unwrap();
+    let only = NewEnrolment { device: Some(id("lamp-9")), uses_max: 1, ..NewEnrolment::default() };
+    world.server.enrol(&operator(), &world.product, &[Proof::Token(b"for one")], &only).await.unwrap();
+    let claim = async |name: &str, token| world.server.register_itself(&id(name), token).await;
+    assert!(claim("lamp-1", token).await.is_ok());
+    assert!(matches!(claim("lamp-1", token).await, Err(CommandError::DeviceExists(_))));
+    assert!(claim("lamp-2", token).await.is_ok());
+    assert!(matches!(claim("lamp-3", token).await, Err(CommandError::Claim)), "it was used up");
+    assert!(matches!(claim("lamp-1", Proof::Token(b"for one")).await, Err(CommandError::Claim)));
+    assert!(matches!(claim("lamp-9", Proof::Token(b"guessed")).await, Err(CommandError::Claim)));
+    world.pass(Millis(2 * HOUR.0));
+    assert!(claim("lamp-9", Proof::Token(b"for one")).await.is_ok(), "it has no end");
+    let made = world.server.enrolments(&operator(), &world.product).await.unwrap();
+    assert_eq!(made.iter().map(|(_, enrolment)| enrolment.uses).sum::<u32>(), 3);
+    for (digest, _) in made {
+        world.server.remove_enrolment(&operator(), &world.product, &digest).await.unwrap();
+    }
+    assert!(world.server.enrolments(&operator(), &world.product).await.unwrap().is_empty());
+    let late = NewEnrolment { expires, uses_max: 1, ..NewEnrolment::default() };
+    world.server.enrol(&operator(), &world.product, &[Proof::Token(b"late")], &late).await.unwrap();
+    assert!(
+        matches!(claim("lamp-4", Proof::Token(b"late")).await, Err(CommandError::Claim)),
+        "it has expired"
+    );
+    world.assert_counters_are_exact().await;
+}
+
+fn about(offer: &Offered, sequence: u32, file: u16, phase: Phase, code: ReportCode) -> bytes::Bytes {
+    let report = Up::Report(Report {
+        offer: offer.id,
+        sequence: ReportSequence(sequence),
+        file: Some(FileIndex(file)),
+        phase,
+        code,
+        done: ByteLength(0),
+        detail: Detail::new("").unwrap(),
+        evidence: None,
+    });
+    report.to_vec().unwrap().into()
+}
+
+#[tokio::test]
+async fn delivery_is_known_file_by_file_and_counts_once_it_is_shown() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let (app, sounds) =
+        (world.file("app.bin", "1.1", &[1; 100]).await, world.file("sounds", "7", &[2; 100]).await);
+    let release = world.sign(world.release_draft(vec![app, sounds])).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let offer = lamp.offer(&world).await;
+    lamp.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
+    let say = async |message| answer(&world.say("lamp-1", Dialect::Native, message).await[0]);
+    assert!(matches!(say(about(&offer, 0, 0, Phase::Verified, ReportCode::Ok)).await, Answer::Ack(0)));
+    assert!(matches!(say(about(&offer, 1, 1, Phase::Downloaded, ReportCode::Ok)).await, Answer::Ack(1)));
+    let foreign = say(about(&offer, 2, 2, Phase::Verified, ReportCode::Ok)).await;
+    assert!(matches!(foreign, Answer::Refuse(RefuseCode::ImpossibleReport)), "there is no third file");
+    let files = async || {
+        let report = world.server.device(&operator(), &id("lamp-1")).await.unwrap();
+        report.history[0].files.clone()
+    };
+    let told = files().await;
+    assert_eq!(
+        told.iter().map(|file| (&*file.file, &*file.revision)).collect::<Vec<_>>(),
+        [("app.bin", "1.1"), ("sounds", "7")]
+    );
+    let phases: Vec<_> = told.iter().map(|file| file.reported.map(|state| state.phase)).collect();
+    assert_eq!(phases, [Some(AttemptPhase::Verified), Some(AttemptPhase::Downloaded)]);
+    assert!(told.iter().all(|file| !file.is_shown), "a report is a claim");
+    lamp.revision = "1.1".into();
+    lamp.check_in(&world).await;
+    assert_eq!(files().await.iter().map(|file| file.is_shown).collect::<Vec<_>>(), [true, false]);
+    world.assert_counters_are_exact().await;
+}

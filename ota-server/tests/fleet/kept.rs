@@ -1,0 +1,128 @@
+//! What a copy of the store gives away, and what whoever can write it can hide: wrapped secrets, checkpoints.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use ota_core::conformance::memory::{MemoryBlobStore, MemoryFleetStore};
+use ota_core::crypto::sign::Signer as _;
+use ota_core::fleet::{BoxError, FleetStore, Query, Record, StoreErrorKind, Table};
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::trust::Key;
+use ota_server::{
+    AuditCheck, Checkpoint, CheckpointSink, CommandError, Entropy, NewDevice, NewProduct, Server, WrappingKey,
+};
+
+use crate::support::*;
+
+#[derive(Default)]
+struct Ledger(Mutex<Vec<String>>);
+
+#[async_trait]
+impl CheckpointSink for Ledger {
+    async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(checkpoint.to_string());
+        Ok(())
+    }
+}
+
+async fn start(
+    store: &Arc<MemoryFleetStore>,
+    clock: &Arc<HandClock>,
+    ledger: &Arc<Ledger>,
+    wrap: u8,
+) -> Result<Server, ota_core::fleet::StoreError> {
+    let entropy: Arc<dyn Entropy> = Arc::new(Seeded::new(u64::from(wrap)));
+    let store: Arc<dyn FleetStore> = Arc::clone(store) as _;
+    Server::builder(
+        store,
+        Arc::new(MemoryBlobStore::new()),
+        Arc::new(KeepingLink::default()),
+        Arc::clone(&entropy),
+    )
+    .clock(Arc::clone(clock) as _)
+    .secrets(Arc::new(WrappingKey::new(&[wrap; 32], entropy)))
+    .checkpoints(key(60), Arc::clone(ledger) as _, HOUR)
+    .start()
+    .await
+}
+
+fn product() -> NewProduct {
+    NewProduct {
+        id: ProductIdBuf::new("lamp").unwrap(),
+        title: "Lamp".into(),
+        approvals_min: 0,
+        quarantine_after: 0,
+        attested_only: false,
+        dialects: 0,
+    }
+}
+
+#[tokio::test]
+async fn secrets_lie_in_the_store_wrapped_and_another_key_does_not_open_them() {
+    let (store, ledger) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
+    let clock = Arc::new(HandClock(START.0.into()));
+    let server = start(&store, &clock, &ledger, 1).await.unwrap();
+    server.create_product(&admin(), &product()).await.unwrap();
+    let id = DeviceIdBuf::new("lamp-1").unwrap();
+    let new = NewDevice { evidence_key: Some([0xaa; 32]), ..NewDevice::named(id) };
+    server.register_devices(&operator(), &product().id, &[new]).await.unwrap();
+    for table in [Table::GrantKey, Table::Device] {
+        let page = store.scan(&Query::table(table), None, 10).await.unwrap();
+        let [(_, stored)] = page.items.as_slice() else { panic!("one of {table:?}") };
+        let secret = match &stored.record {
+            Record::GrantKey(key) => key.secret.clone(),
+            Record::Device(device) => device.evidence_key.clone().unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(secret.len(), 73, "format, nonce, secret, tag");
+        assert!(!secret.windows(4).any(|bytes| bytes == [0xaa; 4]));
+    }
+    assert!(start(&store, &clock, &ledger, 1).await.is_ok());
+    let error = start(&store, &clock, &ledger, 2).await.err().expect("another key opens nothing");
+    assert_eq!(error.kind(), StoreErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
+    let (store, ledger) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
+    let clock = Arc::new(HandClock(START.0.into()));
+    let server = start(&store, &clock, &ledger, 1).await.unwrap();
+    server.create_product(&admin(), &product()).await.unwrap();
+    server.tick().await.unwrap();
+    for hour in 1..=3 {
+        clock.0.fetch_add(2 * HOUR.0, core::sync::atomic::Ordering::SeqCst);
+        let id = DeviceIdBuf::new(format!("lamp-{hour}")).unwrap();
+        server.register_devices(&operator(), &product().id, &[NewDevice::named(id)]).await.unwrap();
+        server.tick().await.unwrap();
+        server.tick().await.unwrap();
+    }
+    let lines = ledger.0.lock().unwrap().clone();
+    assert_eq!(lines.len(), 4, "one for each time that something had happened: {lines:?}");
+    let checkpoints: Vec<Checkpoint> = lines.iter().map(|line| line.parse().unwrap()).collect();
+    let (good, foreign) = (key(60), key(61));
+    let public = |signer: &ota_core::crypto::sign::Ed25519Signer| signer.public_key().to_vec();
+    let (good_bytes, foreign_bytes) = (public(&good), public(&foreign));
+    let trusted = Key { algorithm: good.algorithm(), public: &good_bytes };
+    let untrusted = Key { algorithm: foreign.algorithm(), public: &foreign_bytes };
+    let check = server.verify_audit_checkpoints(&approver(), &checkpoints, &[trusted]).await.unwrap();
+    assert!(matches!(check, AuditCheck::Intact { entries: 4, .. }));
+    let refused = server.verify_audit_checkpoints(&approver(), &checkpoints, &[untrusted]).await;
+    assert!(matches!(refused, Err(CommandError::Checkpoint(1))));
+
+    // The same beginning, and no end: by itself such a chain is whole.
+    let (shorter, silent) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
+    clock.0.store(START.0, core::sync::atomic::Ordering::SeqCst);
+    let other = start(&shorter, &clock, &silent, 1).await.unwrap();
+    other.create_product(&admin(), &product()).await.unwrap();
+    assert!(matches!(other.verify_audit(&approver(), None).await, Ok(AuditCheck::Intact { entries: 1, .. })));
+    let cut = other.verify_audit_checkpoints(&approver(), &checkpoints, &[trusted]).await.unwrap();
+    assert_eq!(cut, AuditCheck::Broken { sequence: 2 });
+    // The same length, and another story.
+    for name in ["x", "y", "z"] {
+        let id = DeviceIdBuf::new(name).unwrap();
+        other.register_devices(&operator(), &product().id, &[NewDevice::named(id)]).await.unwrap();
+    }
+    assert!(matches!(other.verify_audit(&approver(), None).await, Ok(AuditCheck::Intact { entries: 4, .. })));
+    let rewritten = other.verify_audit_checkpoints(&approver(), &checkpoints, &[trusted]).await.unwrap();
+    assert_eq!(rewritten, AuditCheck::Broken { sequence: 2 });
+}
