@@ -1,29 +1,38 @@
 //! Devices: registration, lists, what one of them runs and why, tags, revocation.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use ota_core::fleet::Cursor;
 use ota_core::number::CampaignId;
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answer::{Created, Done, Reply};
 use super::auth::Caller;
-use super::body::{DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput, WhyNotView};
-use super::input::{Ask, Id, Json, Reply, unhex};
-use super::{Api, Problem, hex, system};
+use super::body::{
+    DeviceView, DevicesInput, DevicesView, ReasonInput, RegisteredView, TagsInput, WhyNotView,
+};
+use super::input::{Ask, Id, Json, unhex};
+use super::{Api, Problem, hex, list, system};
+use crate::rules::filter::Filter;
 use crate::server::NewDevice;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listing {
+    /// Only those with this tag.
+    #[serde(default)]
     tag: Option<String>,
+    /// Only those that fulfil this expression, such as `tag = site=berlin and not heard within 1d`.
+    #[serde(default)]
+    filter: Option<String>,
+    /// What the page before answered as `next`; nothing for the first one.
+    #[serde(default)]
     after: Option<String>,
-    #[serde(default = "page")]
+    /// How many entries at most, from 1 to 1000.
+    #[serde(default = "list::entries")]
+    #[schemars(range(min = 1, max = 1000))]
     limit: usize,
-}
-
-const fn page() -> usize {
-    100
 }
 
 pub(super) async fn list(
@@ -32,9 +41,18 @@ pub(super) async fn list(
     Id(product): Id<ProductIdBuf>,
     Ask(listing): Ask<Listing>,
 ) -> Result<Reply<DevicesView>, Problem> {
+    let limit = list::limit(listing.limit)?;
     let after = listing.after.as_deref().map(|text| unhex("after", text).map(Cursor)).transpose()?;
-    let page =
-        api.server.devices(&by, &product, listing.tag.as_deref(), after.as_ref(), listing.limit).await?;
+    let page = match (&listing.filter, &listing.tag) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::invalid("tag and filter: give one of them; a filter can ask for tags"));
+        }
+        (Some(filter), None) => {
+            let filter = Filter::parse(filter).map_err(|why| Problem::invalid(format!("filter: {why}")))?;
+            api.server.devices_that(&by, &product, &filter, after.as_ref(), limit).await?
+        }
+        (None, tag) => api.server.devices(&by, &product, tag.as_deref(), after.as_ref(), limit).await?,
+    };
     let next = page.next.map(|Cursor(bytes)| hex(&bytes));
     Ok(Reply(DevicesView { items: page.devices.into_iter().map(Into::into).collect(), next }))
 }
@@ -44,7 +62,7 @@ pub(super) async fn register(
     Caller(by): Caller,
     Id(product): Id<ProductIdBuf>,
     Json(input): Json<DevicesInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Created<RegisteredView>, Problem> {
     let named = |(index, device)| {
         NewDevice::try_from(device).map_err(|why| Problem::invalid(format!("devices[{index}].id: {why}")))
     };
@@ -53,7 +71,7 @@ pub(super) async fn register(
         return Err(Problem::invalid("devices: expected at least one"));
     }
     api.server.register_devices(&by, &product, &new).await?;
-    Ok(StatusCode::CREATED)
+    Ok(Created(RegisteredView { registered: u64::try_from(new.len()).unwrap_or(u64::MAX) }))
 }
 
 pub(super) async fn show(
@@ -65,9 +83,10 @@ pub(super) async fn show(
     Ok(Reply(DeviceView::new(&device, report)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhyNotQuery {
+    /// The campaign that is asked about.
     campaign: u64,
 }
 
@@ -86,10 +105,10 @@ pub(super) async fn tag(
     Caller(by): Caller,
     Id(device): Id<DeviceIdBuf>,
     Json(input): Json<TagsInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     let tags: Vec<&str> = input.tags.iter().map(String::as_str).collect();
     api.server.tag_device(&by, &device, &tags).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 pub(super) async fn revoke(
@@ -97,16 +116,16 @@ pub(super) async fn revoke(
     Caller(by): Caller,
     Id(device): Id<DeviceIdBuf>,
     Json(input): Json<ReasonInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     api.server.revoke_device(&by, &device, system::reason(&input)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 pub(super) async fn release(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(device): Id<DeviceIdBuf>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     api.server.release_device(&by, &device).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }

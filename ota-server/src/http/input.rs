@@ -1,15 +1,14 @@
 //! What comes in: ids from the path, queries and JSON bodies, each checked before a handler sees it.
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, header};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::Problem;
 
@@ -26,9 +25,15 @@ pub(super) trait PathId: Sized {
     const WHAT: &'static str;
     /// Reads it.
     fn read(text: &str) -> Result<Self, String>;
+    /// What it looks like, as a JSON schema.
+    fn schema() -> Value;
 }
 
 impl PathId for ProductIdBuf {
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 64 })
+    }
+
     const WHAT: &'static str = "product";
     fn read(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(|error| error.to_string())
@@ -36,6 +41,10 @@ impl PathId for ProductIdBuf {
 }
 
 impl PathId for DeviceIdBuf {
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 64 })
+    }
+
     const WHAT: &'static str = "device";
     fn read(text: &str) -> Result<Self, String> {
         Self::new(text).map_err(|error| error.to_string())
@@ -43,6 +52,10 @@ impl PathId for DeviceIdBuf {
 }
 
 impl PathId for ReleaseId {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+    }
+
     const WHAT: &'static str = "release";
     fn read(text: &str) -> Result<Self, String> {
         Self::from_hex(text).ok_or_else(|| "expected 64 lower-case hexadecimal digits".to_owned())
@@ -50,6 +63,10 @@ impl PathId for ReleaseId {
 }
 
 impl PathId for CampaignId {
+    fn schema() -> Value {
+        json!({ "type": "integer", "minimum": 0, "maximum": u64::MAX })
+    }
+
     const WHAT: &'static str = "campaign";
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map(Self).map_err(|_| "expected a number".to_owned())
@@ -57,6 +74,10 @@ impl PathId for CampaignId {
 }
 
 impl PathId for Name {
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 64 })
+    }
+
     const WHAT: &'static str = "name";
     fn read(text: &str) -> Result<Self, String> {
         let is_good =
@@ -136,23 +157,6 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         Bytes::from_request(request, state).await.map(Self).map_err(body_problem)
-    }
-}
-
-/// A JSON answer.
-pub(super) struct Reply<T>(pub(super) T);
-
-impl<T: Serialize> IntoResponse for Reply<T> {
-    fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(body) => {
-                let mut response = Response::new(Body::from(body));
-                let json = HeaderValue::from_static("application/json");
-                response.headers_mut().insert(header::CONTENT_TYPE, json);
-                response
-            }
-            Err(error) => Problem::internal(format!("the answer cannot be written: {error}")).into_response(),
-        }
     }
 }
 

@@ -17,12 +17,19 @@
 //!
 //! It refuses to do: TLS (put it into the listener, or a proxy in front, and set [`Options::public_url`]).
 
+mod answer;
 pub(crate) mod auth;
 pub mod body;
 mod campaigns;
 mod devices;
+mod export;
+mod idempotency;
 mod input;
 mod limiter;
+mod list;
+mod live;
+mod metrics;
+mod openapi;
 mod people;
 mod problem;
 mod products;
@@ -31,6 +38,7 @@ mod routes;
 mod sessions;
 mod system;
 pub(crate) mod trace;
+mod versions;
 
 use std::sync::Arc;
 
@@ -45,7 +53,7 @@ pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
 pub use self::problem::Problem;
 pub(crate) use self::problem::chain;
-pub use self::routes::{PUBLIC_ROUTES, ROUTES};
+pub use self::routes::{PUBLIC_ROUTES, ROUTES, openapi};
 
 /// Tells whether something besides the store is not ready, and why.
 pub type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;
@@ -91,9 +99,19 @@ pub(crate) struct Api {
     pub(crate) server: Server,
     pub(crate) options: Arc<Options>,
     limiter: Arc<limiter::Limiter>,
+    answers: Arc<idempotency::Answers>,
+    live: Arc<live::Live>,
+    requests: Arc<metrics::Requests>,
 }
 
 /// The API as a router. Mount it at the root of a host, or nest it.
 pub fn router(server: Server, options: Options) -> Router {
-    routes::router(Api { server, options: Arc::new(options), limiter: Arc::default() })
+    routes::router(Api {
+        server,
+        options: Arc::new(options),
+        limiter: Arc::default(),
+        answers: Arc::default(),
+        live: Arc::default(),
+        requests: Arc::default(),
+    })
 }

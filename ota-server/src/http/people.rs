@@ -1,13 +1,14 @@
 //! People, programs and their tokens.
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use ota_core::time::Millis;
 
+use super::answer::{Created, Done, Reply, Versioned};
 use super::auth::Caller;
 use super::body::{Items, PersonInput, PersonView, RoleBody, Span, TokenInput, TokenLine, TokenView, grants};
-use super::input::{Id, Json, Name, Reply};
+use super::input::{Ask, Id, Json, Name};
+use super::list::{self, Page};
+use super::versions::IfMatch;
 use super::{Api, Problem, system};
 use crate::server::NewToken;
 
@@ -21,19 +22,34 @@ const TITLE_BYTES_MAX: usize = 200;
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(by): Caller,
+    Ask(Page { after, limit }): Ask<Page>,
 ) -> Result<Reply<Items<PersonView>>, Problem> {
-    Ok(system::items(api.server.principals(&by).await?))
+    let people = api.server.principals(&by).await?;
+    list::page(people, (after.as_deref(), limit), |(name, _)| name.to_string(), Into::into).map(Reply)
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(Name(name)): Id<Name>,
+) -> Result<Versioned<PersonView>, Problem> {
+    let (version, record) = api.server.principal(&by, &name).await?;
+    Ok(Versioned(version, (name.into_boxed_str(), record).into()))
 }
 
 pub(super) async fn set(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(Name(name)): Id<Name>,
+    IfMatch(expected): IfMatch,
     Json(input): Json<PersonInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     let record = input.record(&name).map_err(|why| Problem::invalid(format!("products: {why}")))?;
-    api.server.set_principal(&by, &name, record).await?;
-    Ok(StatusCode::NO_CONTENT)
+    match expected {
+        Some(version) => api.server.set_principal_of_version(&by, &name, version, record).await?,
+        None => api.server.set_principal(&by, &name, record).await?,
+    }
+    Ok(Done)
 }
 
 /// Somebody's tokens and sessions: which there are, never their secrets.
@@ -50,10 +66,10 @@ pub(super) async fn create_token(
     Caller(by): Caller,
     Id(Name(owner)): Id<Name>,
     Json(input): Json<TokenInput>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<TokenView>, Problem> {
     let new = new_token(&api, input)?;
     let issued = api.server.create_token(&by, &owner, new).await?;
-    Ok((StatusCode::CREATED, Reply(TokenView::from(issued))))
+    Ok(Created(TokenView::from(issued)))
 }
 
 /// What a token will be, as asked for.
@@ -83,7 +99,7 @@ pub(super) async fn remove_token(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(Name(name)): Id<Name>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     api.server.remove_token(&by, &name).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }

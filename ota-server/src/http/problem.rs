@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ota_core::fleet::StoreErrorKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::campaign::CampaignError;
@@ -10,7 +11,7 @@ use crate::rules::release::ReleaseError;
 use crate::server::CommandError;
 
 /// What went wrong. Nothing of the request has happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// Which kind: stable, for programs.
     #[serde(rename = "type")]
@@ -136,6 +137,13 @@ impl From<CommandError> for Problem {
             ),
             CommandError::Store(error) => Self::store(error.kind(), detail),
             CommandError::Conflict => Self::conflict(detail, "read it again and repeat what is still wanted"),
+            CommandError::Changed => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "Somebody else was faster",
+                detail,
+                "read it again, and repeat what is still wanted with its new version",
+            ),
             CommandError::NoProduct(_)
             | CommandError::NoDevice(_)
             | CommandError::NoRelease(_)

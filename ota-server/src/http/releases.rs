@@ -2,28 +2,30 @@
 
 use core::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt as _;
 use ota_core::limits::{ENVELOPE_BYTES_MAX, UNIT_BYTES_DEFAULT, UNIT_BYTES_MAX, UNIT_BYTES_MIN};
 use ota_core::number::ReleaseId;
 use ota_core::text::ProductIdBuf;
 use ota_core::trust::EpochRaise;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answer::{Cbor, Created, Done, Reply};
 use super::auth::Caller;
 use super::body::{ContentBody, FixInput, Items, ReasonInput, ReleaseInput, ReleaseRef, ReleaseView};
-use super::input::{Ask, Id, Json, Raw, Reply};
-use super::{Api, Problem, body, system};
+use super::input::{Ask, Id, Json, Raw};
+use super::{Api, Problem, body, list, system};
 
 /// How long an upload may stand still before it is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UploadQuery {
+    /// The unit of its block map in bytes, a power of two from 256 to 1048576; 0 for no block map.
     #[serde(default = "unit")]
     unit: u32,
 }
@@ -40,7 +42,7 @@ pub(super) async fn upload(
     Ask(query): Ask<UploadQuery>,
     headers: HeaderMap,
     mut bytes: Body,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<ContentBody>, Problem> {
     let is_unit = query.unit.is_power_of_two() && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&query.unit);
     if query.unit != 0 && !is_unit {
         return Err(Problem::invalid("unit: expected 0, or a power of two from 256 to 1048576"));
@@ -69,15 +71,39 @@ pub(super) async fn upload(
         }
     }
     let content: ContentBody = upload.finish().await?.into();
-    Ok((StatusCode::CREATED, Reply(content)))
+    Ok(Created(content))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listing {
+    /// Only those of this package.
+    #[serde(default)]
+    package: Option<String>,
+    /// Only those in this state, such as `draft` or `signed`.
+    #[serde(default)]
+    status: Option<String>,
+    /// What the page before answered as `next`; nothing for the first one.
+    #[serde(default)]
+    after: Option<String>,
+    /// How many entries at most, from 1 to 1000.
+    #[serde(default = "list::entries")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: usize,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(product): Id<ProductIdBuf>,
+    Ask(Listing { package, status, after, limit }): Ask<Listing>,
 ) -> Result<Reply<Items<ReleaseView>>, Problem> {
-    Ok(system::items(api.server.releases(&by, &product).await?))
+    let mut all = api.server.releases(&by, &product).await?;
+    all.retain(|(_, release)| {
+        package.as_ref().is_none_or(|package| *package == release.package.as_str())
+            && status.as_ref().is_none_or(|status| *status == body::word(&release.status))
+    });
+    list::page(all, (after.as_deref(), limit), |(id, _)| id.to_string(), Into::into).map(Reply)
 }
 
 pub(super) async fn draft(
@@ -85,10 +111,10 @@ pub(super) async fn draft(
     Caller(by): Caller,
     Id(product): Id<ProductIdBuf>,
     Json(input): Json<ReleaseInput>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<ReleaseRef>, Problem> {
     let draft = input.draft(product).map_err(|why| Problem::invalid(why.to_string()))?;
     let id = api.server.draft_release(&by, draft).await?;
-    Ok((StatusCode::CREATED, Reply(ReleaseRef { id: id.to_string(), status: "draft".to_owned() })))
+    Ok(Created(ReleaseRef { id: id.to_string(), status: "draft".to_owned() }))
 }
 
 pub(super) async fn show(
@@ -105,9 +131,8 @@ pub(super) async fn release_body(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(release): Id<ReleaseId>,
-) -> Result<impl IntoResponse, Problem> {
-    let body = api.server.release_body(&by, &release).await?;
-    Ok(([(header::CONTENT_TYPE, "application/cbor")], body))
+) -> Result<Cbor<Bytes>, Problem> {
+    Ok(Cbor(api.server.release_body(&by, &release).await?))
 }
 
 pub(super) async fn fix(
@@ -140,7 +165,7 @@ pub(super) async fn withdraw(
     Caller(by): Caller,
     Id(release): Id<ReleaseId>,
     Json(input): Json<ReasonInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     api.server.withdraw_release(&by, &release, system::reason(&input)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }

@@ -1,102 +1,139 @@
 //! All routes in one table. What is not in it does not exist, and a test asks each of them as everybody.
 
+use std::sync::OnceLock;
+
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post, put};
 use axum::{Router, middleware};
 
+use serde_json::Value;
+
 use super::auth::Visitor;
+use super::openapi::{self, Route, describe};
 use super::{
-    Api, Problem, auth, campaigns, devices, input, people, products, releases, sessions, system, trace,
+    Api, Problem, auth, campaigns, devices, export, idempotency, input, live, metrics, people, products,
+    releases, sessions, system, trace,
 };
 
-/// Makes a table of routes and a router from one list, so that they cannot differ.
+/// Makes a table of routes, a router and descriptions from one list, so that they cannot differ.
 macro_rules! routes {
-    ($(#[$doc:meta])* $table:ident, $router:ident: $($method:ident $path:literal => $handler:expr,)+) => {
+    ($(#[$doc:meta])* $table:ident, $router:ident, $described:ident:
+        $($method:ident $path:literal, $about:literal => $handler:path,)+
+    ) => {
         $(#[$doc])*
         pub const $table: &[(&str, &str)] = &[$((stringify!($method), $path)),+];
 
         fn $router() -> Router<Api> {
             Router::new()$(.route($path, $method($handler)))+
         }
+
+        const $described: &[Route] = &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            about: $about,
+            handler: stringify!($handler),
+            describe: |operation| describe($handler, operation),
+        }),+];
     };
 }
 
 routes! {
     /// Every route that anybody can call: its method and its path. Here people show a password or an invitation.
-    PUBLIC_ROUTES, public:
-    post "/api/v1/sign-in" => sessions::sign_in,
-    post "/api/v1/own-tokens" => sessions::create_own_token,
-    post "/api/v1/accept-invitation" => sessions::accept_invitation,
+    PUBLIC_ROUTES, public, DESCRIBED_PUBLIC:
+    post "/api/v1/sign-in", "Sign in with a password: begins a session" => sessions::sign_in,
+    post "/api/v1/own-tokens", "Make a token for one's own programs, by password" => sessions::create_own_token,
+    post "/api/v1/accept-invitation", "Set a password by an invitation, once" => sessions::accept_invitation,
 }
 
 routes! {
     /// Every route that needs a token or a session: its method and its path.
-    ROUTES, authenticated:
-    get "/api/v1/whoami" => system::who_am_i,
-    post "/api/v1/sign-out" => sessions::sign_out,
-    put "/api/v1/password" => sessions::change_password,
-    get "/api/v1/installation" => system::installation,
-    get "/api/v1/audit" => system::audit,
-    get "/api/v1/audit/verified" => system::verify_audit,
-    post "/api/v1/stop-everything" => system::stop_everything,
-    post "/api/v1/sweep-files" => system::sweep_files,
-    get "/api/v1/people" => people::list,
-    put "/api/v1/people/{name}" => people::set,
-    post "/api/v1/people/{name}/invitation" => sessions::invite,
-    delete "/api/v1/people/{name}/sessions" => sessions::end_all,
-    get "/api/v1/people/{name}/tokens" => people::tokens,
-    post "/api/v1/people/{name}/tokens" => people::create_token,
-    delete "/api/v1/tokens/{name}" => people::remove_token,
-    get "/api/v1/products" => products::list,
-    post "/api/v1/products" => products::create,
-    get "/api/v1/products/{product}" => products::show,
-    get "/api/v1/products/{product}/fleet" => products::fleet,
-    get "/api/v1/products/{product}/root" => products::root,
-    post "/api/v1/products/{product}/roots" => products::add_root,
-    get "/api/v1/products/{product}/devices" => devices::list,
-    post "/api/v1/products/{product}/devices" => devices::register,
-    post "/api/v1/products/{product}/files" => releases::upload,
-    get "/api/v1/products/{product}/releases" => releases::list,
-    post "/api/v1/products/{product}/releases" => releases::draft,
-    get "/api/v1/products/{product}/campaigns" => campaigns::list,
-    post "/api/v1/products/{product}/campaigns" => campaigns::draft,
-    post "/api/v1/products/{product}/dry-run" => campaigns::dry_run,
-    get "/api/v1/devices/{device}" => devices::show,
-    get "/api/v1/devices/{device}/why-not" => devices::why_not,
-    put "/api/v1/devices/{device}/tags" => devices::tag,
-    post "/api/v1/devices/{device}/revoke" => devices::revoke,
-    post "/api/v1/devices/{device}/release" => devices::release,
-    get "/api/v1/releases/{release}" => releases::show,
-    get "/api/v1/releases/{release}/body" => releases::release_body,
-    post "/api/v1/releases/{release}/fix" => releases::fix,
-    post "/api/v1/releases/{release}/signatures" => releases::sign,
-    post "/api/v1/releases/{release}/withdraw" => releases::withdraw,
-    get "/api/v1/campaigns/{campaign}" => campaigns::show,
-    put "/api/v1/campaigns/{campaign}" => campaigns::edit,
-    get "/api/v1/campaigns/{campaign}/failures" => campaigns::failures,
-    post "/api/v1/campaigns/{campaign}/approve" => campaigns::approve,
-    post "/api/v1/campaigns/{campaign}/prepare" => campaigns::prepare,
-    post "/api/v1/campaigns/{campaign}/start" => campaigns::start,
-    post "/api/v1/campaigns/{campaign}/promote" => campaigns::promote,
-    post "/api/v1/campaigns/{campaign}/pause" => campaigns::pause,
-    post "/api/v1/campaigns/{campaign}/resume" => campaigns::resume,
-    post "/api/v1/campaigns/{campaign}/stop" => campaigns::stop,
+    ROUTES, authenticated, DESCRIBED:
+    get "/api/v1/whoami", "Tell who calls, and what they may do with what they showed" => system::who_am_i,
+    get "/metrics", "Tell figures for Prometheus" => metrics::metrics,
+    post "/api/v1/sign-out", "End the session that the request comes from" => sessions::sign_out,
+    put "/api/v1/password", "Change one's own password; all sessions end" => sessions::change_password,
+    get "/api/v1/installation", "Tell what callers need to know of the installation" => system::installation,
+    get "/api/v1/audit", "List entries of the audit chain" => system::audit,
+    get "/api/v1/audit/verified", "Check that no entry of the audit chain was changed, removed or put in between" => system::verify_audit,
+    get "/api/v1/audit/export", "Export the audit chain as CSV or JSON" => export::audit,
+    post "/api/v1/stop-everything", "Stop all campaigns, of a product or of all" => system::stop_everything,
+    post "/api/v1/sweep-files", "Remove files that nothing refers to" => system::sweep_files,
+    get "/api/v1/people", "List people and programs" => people::list,
+    get "/api/v1/people/{name}", "Show a person or program" => people::show,
+    put "/api/v1/people/{name}", "Make or change a person or program" => people::set,
+    post "/api/v1/people/{name}/invitation", "Make a link with which somebody sets a password" => sessions::invite,
+    delete "/api/v1/people/{name}/sessions", "End all of somebody's sessions" => sessions::end_all,
+    get "/api/v1/people/{name}/tokens", "List somebody's tokens and sessions" => people::tokens,
+    post "/api/v1/people/{name}/tokens", "Make a token for somebody" => people::create_token,
+    delete "/api/v1/tokens/{name}", "Take a token away, or end a session" => people::remove_token,
+    get "/api/v1/products", "List products" => products::list,
+    post "/api/v1/products", "Make a product" => products::create,
+    get "/api/v1/products/{product}", "Show a product" => products::show,
+    get "/api/v1/products/{product}/fleet", "Tell how many devices have which revision, and when they were heard" => products::fleet,
+    get "/api/v1/products/{product}/fleet/events", "Watch how the fleet stands" => live::product,
+    get "/api/v1/products/{product}/course", "Tell how the fleet has developed" => products::course,
+    get "/api/v1/products/{product}/root", "Get the newest root, as devices are provisioned with it" => products::root,
+    post "/api/v1/products/{product}/roots", "Bring a root" => products::add_root,
+    get "/api/v1/products/{product}/devices", "List devices" => devices::list,
+    get "/api/v1/products/{product}/devices/export", "Export devices as CSV or JSON" => export::devices,
+    post "/api/v1/products/{product}/devices", "Register devices" => devices::register,
+    post "/api/v1/products/{product}/files", "Upload a file" => releases::upload,
+    get "/api/v1/products/{product}/releases", "List releases" => releases::list,
+    post "/api/v1/products/{product}/releases", "Make a draft of a release" => releases::draft,
+    get "/api/v1/products/{product}/campaigns", "List campaigns, newest first" => campaigns::list,
+    post "/api/v1/products/{product}/campaigns", "Make a draft of a campaign" => campaigns::draft,
+    post "/api/v1/products/{product}/dry-run", "Tell what a campaign would do" => campaigns::dry_run,
+    get "/api/v1/devices/{device}", "Show what a device runs, its history, and why it has not got an update" => devices::show,
+    get "/api/v1/devices/{device}/why-not", "Tell why a device has not got a campaign's release" => devices::why_not,
+    put "/api/v1/devices/{device}/tags", "Replace a device's tags" => devices::tag,
+    post "/api/v1/devices/{device}/revoke", "Take a device's credentials away" => devices::revoke,
+    post "/api/v1/devices/{device}/release", "End a device's quarantine" => devices::release,
+    get "/api/v1/releases/{release}", "Show a release" => releases::show,
+    get "/api/v1/releases/{release}/body", "Get the exact bytes that are signed" => releases::release_body,
+    post "/api/v1/releases/{release}/fix", "Fix the body of a draft, so that it can be signed" => releases::fix,
+    post "/api/v1/releases/{release}/signatures", "Bring signatures of a release" => releases::sign,
+    post "/api/v1/releases/{release}/withdraw", "Withdraw a release" => releases::withdraw,
+    get "/api/v1/campaigns/{campaign}", "Show a campaign and how it fares" => campaigns::show,
+    get "/api/v1/campaigns/{campaign}/events", "Watch how a campaign fares" => live::campaign,
+    put "/api/v1/campaigns/{campaign}", "Edit a draft of a campaign; approvals are void" => campaigns::edit,
+    get "/api/v1/campaigns/{campaign}/failures", "Group the devices that failed by cause, former revision and hardware" => campaigns::failures,
+    post "/api/v1/campaigns/{campaign}/approve", "Approve the content that was shown" => campaigns::approve,
+    post "/api/v1/campaigns/{campaign}/amendment", "Ask for a change of a running campaign" => campaigns::amend,
+    delete "/api/v1/campaigns/{campaign}/amendment", "Take a change back that waits for consent" => campaigns::drop_amendment,
+    post "/api/v1/campaigns/{campaign}/amendment/consent", "Consent to the change that was shown" => campaigns::consent,
+    post "/api/v1/campaigns/{campaign}/prepare", "Make the snapshot of devices that a campaign waits for" => campaigns::prepare,
+    post "/api/v1/campaigns/{campaign}/start", "Start an approved campaign" => campaigns::start,
+    post "/api/v1/campaigns/{campaign}/promote", "Bring a release from its trial to the fleet" => campaigns::promote,
+    post "/api/v1/campaigns/{campaign}/pause", "Pause a campaign" => campaigns::pause,
+    post "/api/v1/campaigns/{campaign}/resume", "Go on with a paused campaign" => campaigns::resume,
+    post "/api/v1/campaigns/{campaign}/stop", "Stop a campaign" => campaigns::stop,
+}
+
+/// The description of the API (OpenAPI 3.1), made from the handlers. It is the same for every server of this version.
+pub fn openapi() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(|| openapi::document(DESCRIBED_PUBLIC, DESCRIBED))
 }
 
 pub(super) fn router(api: Api) -> Router {
     // What is behind `somebody` cannot be reached by nobody, whatever its handler asks for.
-    let authenticated = authenticated().route_layer(middleware::from_fn(auth::somebody));
+    let authenticated = authenticated()
+        .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
+        .route_layer(middleware::from_fn(auth::somebody));
     Router::new()
+        .route("/healthz", get(system::live))
+        .route("/readyz", get(system::ready))
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
+        .route("/openapi.json", get(system::openapi))
         .merge(public())
         .merge(authenticated)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(input::JSON_BYTES_MAX))
         .layer(middleware::from_fn_with_state(api.clone(), auth::guard))
-        .layer(middleware::from_fn(trace::trace))
+        .layer(middleware::from_fn_with_state(api.clone(), trace::trace))
         .with_state(api)
 }
 

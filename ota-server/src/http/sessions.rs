@@ -1,15 +1,16 @@
 //! Signing in and out, passwords, invitations.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Redirect};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Redirect;
 
+use super::answer::{Created, Done, Reply, WithCookie};
 use super::auth::{self, Caller, Peer, Person, invitation_link, token_text};
 use super::body::{
     AcceptInput, EndedView, InvitationView, OwnTokenInput, PasswordInput, SessionView, SignInInput, Time,
     TokenView, WhoAmI,
 };
-use super::input::{Id, Json, Name, PathId as _, Reply};
+use super::input::{Id, Json, Name, PathId as _};
 use super::{Api, Problem, people};
 
 /// Begins a session: its cookie is in the answer, and the token against forgery that goes with it.
@@ -18,10 +19,10 @@ pub(super) async fn sign_in(
     peer: Peer,
     headers: HeaderMap,
     Json(input): Json<SignInInput>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<WithCookie<Reply<SessionView>>, Problem> {
     let entered = auth::sign_in(&api, peer, &headers, &input.name, &input.password).await?;
     let view = SessionView { name: entered.by.name().to_owned(), csrf: entered.session.csrf };
-    Ok(([(header::SET_COOKIE, entered.cookie)], Reply(view)))
+    Ok(WithCookie(entered.cookie, Reply(view)))
 }
 
 /// Ends the session that the request comes from.
@@ -29,14 +30,14 @@ pub(super) async fn sign_out(
     State(api): State<Api>,
     _: Caller,
     person: Result<Person, Redirect>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<WithCookie<Done>, Problem> {
     let person = person.map_err(|_| {
         Problem::invalid(
             "the request comes with a token, not from a session; DELETE /api/v1/tokens/{name} ends it",
         )
     })?;
     let gone = auth::sign_out(&api, &person).await?;
-    Ok(([(header::SET_COOKIE, gone)], StatusCode::NO_CONTENT))
+    Ok(WithCookie(gone, Done))
 }
 
 /// Makes a token for one's own programs, by password: what `ota login` does.
@@ -44,7 +45,7 @@ pub(super) async fn create_own_token(
     State(api): State<Api>,
     peer: Peer,
     Json(input): Json<OwnTokenInput>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<TokenView>, Problem> {
     auth::admit(&api, peer, &input.name)?;
     let new = people::new_token(&api, input.token)?;
     if !is_name(&input.name) {
@@ -55,7 +56,7 @@ pub(super) async fn create_own_token(
         tracing::warn!(name = input.name, peer = ?peer.0, "a sign-in was refused");
         auth::wrong_password()
     })?;
-    Ok((StatusCode::CREATED, Reply(TokenView::from(issued))))
+    Ok(Created(TokenView::from(issued)))
 }
 
 /// Changes one's own password. All sessions end, this one too.
@@ -64,10 +65,10 @@ pub(super) async fn change_password(
     Caller(by): Caller,
     peer: Peer,
     Json(input): Json<PasswordInput>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Done, Problem> {
     auth::admit(&api, peer, by.name())?;
     api.server.change_password(&by, &input.present, &input.password).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Done)
 }
 
 /// Makes a link with which somebody sets a password, once.
@@ -75,7 +76,7 @@ pub(super) async fn invite(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(Name(name)): Id<Name>,
-) -> Result<impl IntoResponse, Problem> {
+) -> Result<Created<InvitationView>, Problem> {
     let issued = api.server.invite(&by, &name).await?;
     let base = api.options.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     let view = InvitationView {
@@ -83,7 +84,7 @@ pub(super) async fn invite(
         invitation: token_text(&issued.name, &issued.secret),
         expires: issued.expires.map(Time),
     };
-    Ok((StatusCode::CREATED, Reply(view)))
+    Ok(Created(view))
 }
 
 /// Sets a password by an invitation.

@@ -7,13 +7,15 @@ use ota_core::fleet::AuditHash;
 use ota_core::number::Sha256Digest;
 use ota_core::text::ProductIdBuf;
 use ota_core::time::Millis;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::answer::Reply;
 use super::auth::{Caller, Person};
 use super::body::{AuditView, InstallationView, Items, ReasonInput, StopView, VerifiedView, WhoAmI};
-use super::input::{Ask, Json, PathId as _, Reply};
+use super::input::{Ask, Json, PathId as _};
+use super::list;
 use super::{Api, Problem, chain};
-use crate::server::PAGE_MAX;
 
 /// Files that nothing refers to are left alone for this long: somebody may be about to make a draft of them.
 const SWEEP_AGE: Millis = Millis(24 * 3_600_000);
@@ -44,6 +46,11 @@ pub(super) async fn ready(State(api): State<Api>) -> Response {
 
 pub(super) async fn who_am_i(Caller(by): Caller, person: Result<Person, Redirect>) -> Reply<WhoAmI> {
     Reply(WhoAmI::of(&by, person.ok().map(|person| person.csrf)))
+}
+
+/// The description of the API. It holds no secrets: it is the same for everybody.
+pub(super) async fn openapi() -> Reply<&'static serde_json::Value> {
+    Reply(super::routes::openapi())
 }
 
 pub(super) async fn installation(State(api): State<Api>, _: Caller) -> Reply<InstallationView> {
@@ -77,12 +84,15 @@ pub(super) async fn sweep_files(
     Ok(Reply(StopView { stopped: api.server.remove_unreferenced(&by, SWEEP_AGE).await? }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AuditQuery {
+    /// The number of the first entry.
     #[serde(default = "first")]
     from: u64,
-    #[serde(default = "page")]
+    /// How many entries at most, from 1 to 1000.
+    #[serde(default = "list::entries")]
+    #[schemars(range(min = 1, max = 1000))]
     limit: usize,
 }
 
@@ -90,25 +100,23 @@ const fn first() -> u64 {
     1
 }
 
-const fn page() -> usize {
-    100
-}
-
 pub(super) async fn audit(
     State(api): State<Api>,
     Caller(by): Caller,
     Ask(query): Ask<AuditQuery>,
 ) -> Result<Reply<AuditView>, Problem> {
-    let limit = query.limit.clamp(1, PAGE_MAX);
+    let limit = list::limit(query.limit)?;
     let entries = api.server.audit_entries(&by, query.from, limit).await?;
     let next = if entries.len() < limit { None } else { entries.last().map(|last| last.sequence + 1) };
     Ok(Reply(AuditView { items: entries.into_iter().map(Into::into).collect(), next }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KnownHead {
+    /// How many entries there were when the hash was noted elsewhere.
     entries: Option<u64>,
+    /// The hash of the last of them.
     head: Option<String>,
 }
 
@@ -131,5 +139,5 @@ pub(super) async fn verify_audit(
 
 /// One answer shape for all lists that come whole.
 pub(super) fn items<T>(items: impl IntoIterator<Item = impl Into<T>>) -> Reply<Items<T>> {
-    Reply(Items { items: items.into_iter().map(Into::into).collect() })
+    Reply(Items { items: items.into_iter().map(Into::into).collect(), next: None })
 }

@@ -1,4 +1,4 @@
-//! One line in the log for each request, an id that answer and log share, and headers that keep browsers strict.
+//! One line in the log and one figure for each request, an id that answer and log share, and headers that keep browsers strict.
 
 use core::hash::BuildHasher as _;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -6,11 +6,13 @@ use std::collections::hash_map::RandomState;
 use std::sync::OnceLock;
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
+
+use super::Api;
 
 /// What a page may load and do: files of our own, and no script or style in the page itself.
 pub(crate) const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -21,14 +23,17 @@ const NO_PAGE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-pub(super) async fn trace(request: Request, next: Next) -> Response {
+pub(super) async fn trace(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let began = Instant::now();
     let span = tracing::info_span!("http", request_id = id);
     let mut response = next.run(request).instrument(span).await;
-    let milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(request_id = id, %method, path, status = response.status().as_u16(), milliseconds, "request");
+    let (took, status) = (began.elapsed(), response.status().as_u16());
+    api.requests.count(route.as_deref(), &method, status, took);
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(request_id = id, %method, path, status, milliseconds, "request");
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);

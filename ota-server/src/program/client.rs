@@ -13,11 +13,14 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 use super::Failure;
 use super::keys::write_secret;
 use crate::http::Problem;
+use crate::http::body::Items;
 
 /// Where a server that nothing else is known of is looked for.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8480";
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Entries of a list that are asked for at once.
+const PAGE: usize = 500;
 /// The exit code for a server that cannot be reached.
 const UNREACHABLE: u8 = 3;
 
@@ -40,6 +43,11 @@ impl Login {
             ca: ca.or_else(|| kept.ca.filter(|_| is_same)),
             server: server.or(kept.server),
         }
+    }
+
+    /// The same with another token.
+    pub(super) fn with_token(self, token: String) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     fn kept() -> Self {
@@ -118,6 +126,21 @@ impl Client {
     /// [`Failure`] with what the server says, or exit code 3 if it cannot be reached.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         json(self.run(Method::GET, path, None, SendBody::none())?)
+    }
+
+    /// Asks for a list, page by page until its end. `path` may have a query.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Items<T>, Failure> {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut page: Items<T> = self.get(&format!("{path}{joint}limit={PAGE}"))?;
+        let mut items = Vec::new();
+        loop {
+            items.append(&mut page.items);
+            let Some(after) = page.next else { return Ok(Items { items, next: None }) };
+            page = self.get(&format!("{path}{joint}limit={PAGE}&after={}", segment(&after)))?;
+        }
     }
 
     /// Asks for bytes.
@@ -208,7 +231,7 @@ impl Client {
         match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) if status == 401 => {
                 let way_out =
-                    "sign in with `ota login --token ...`, or set OTA_TOKEN; an administrator makes tokens";
+                    "sign in with `ota login --name NAME` or `ota login --token TOKEN`, or set OTA_TOKEN";
                 Err(Failure::new(format!("{} ({})", problem.detail, problem.title), way_out))
             }
             Ok(problem) => Err(problem.into()),

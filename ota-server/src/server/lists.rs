@@ -1,7 +1,7 @@
 //! Lists for people: what there is, page by page. Only what the caller may look at is in them.
 
 use ota_core::fleet::records::{Campaign, Device, PrincipalRecord, Product, ReleaseRecord};
-use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError, Table};
+use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError, Stored, Table, Version};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Timestamp;
@@ -9,10 +9,14 @@ use ota_core::time::Timestamp;
 use super::Server;
 use super::commands::CommandError;
 use crate::engine::catalog::scan_all;
-use crate::rules::permission::{Action, Principal, Scope, permit};
+use crate::rules::filter::Filter;
+use crate::rules::permission::{Action, Principal, Scope, permit, permit_about};
 
 /// Most entries of one page.
 pub const PAGE_MAX: usize = 1000;
+
+/// How many devices one page with a filter looks at.
+pub const SCAN_MAX: usize = 20_000;
 
 /// A page of devices.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,6 +101,48 @@ impl Server {
         Ok(DevicePage { devices: devices.collect(), next: page.next })
     }
 
+    /// Devices that fulfil an expression. Looks at no more than [`SCAN_MAX`] devices: a page may be short, or even empty,
+    /// although more follows.
+    ///
+    /// # Errors
+    /// [`CommandError`]; [`CommandError::Store`] for a cursor of another list.
+    pub async fn devices_that(
+        &self,
+        by: &Principal,
+        product: &ProductIdBuf,
+        filter: &Filter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<DevicePage, CommandError> {
+        self.permit(by, Action::View, product)?;
+        let view = self.view(product).await?;
+        let (now, limit) = (self.now(), limit.clamp(1, PAGE_MAX));
+        let (mut found, mut next, mut looked_at) = (Vec::new(), after.cloned(), 0);
+        while looked_at < SCAN_MAX {
+            // Never more at once than are still wanted, so that the cursor stands behind the last one that was found.
+            let batch = (limit - found.len()).max(1);
+            let page = self.devices(by, product, filter.needed_tag(), next.as_ref(), batch).await?;
+            looked_at += page.devices.len().max(1);
+            let holds = |(id, device): &(DeviceIdBuf, Device)| filter.holds(id, device, &view.names, now);
+            found.extend(page.devices.into_iter().filter(holds));
+            next = page.next;
+            if next.is_none() || found.len() >= limit {
+                break;
+            }
+        }
+        Ok(DevicePage { devices: found, next })
+    }
+
+    /// Which version a campaign has: what an edit of it can expect.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn campaign_version(&self, by: &Principal, id: CampaignId) -> Result<Version, CommandError> {
+        let (campaign, version) = self.campaign_record(id).await?;
+        self.permit(by, Action::View, &campaign.product)?;
+        Ok(version)
+    }
+
     /// The releases of a product, by package and version.
     ///
     /// # Errors
@@ -143,6 +189,22 @@ impl Server {
             _ => None,
         });
         Ok(campaigns.collect())
+    }
+
+    /// One person or program, and the version that an edit can expect.
+    ///
+    /// # Errors
+    /// [`CommandError::NoPrincipal`].
+    pub async fn principal(
+        &self,
+        by: &Principal,
+        name: &str,
+    ) -> Result<(Version, PrincipalRecord), CommandError> {
+        permit_about(by, name)?;
+        match self.load_one(&Key::Principal(name.into())).await? {
+            Some(Stored { version, record: Record::Principal(record) }) => Ok((version, record)),
+            _ => Err(CommandError::NoPrincipal(name.into())),
+        }
     }
 
     /// People and programs that may do something.

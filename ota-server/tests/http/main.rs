@@ -1,6 +1,9 @@
 //! The HTTP API over a real socket, with the real stores in a temporary folder.
 
+mod editing;
 mod input;
+mod openapi;
+mod reports;
 mod roles;
 mod sessions;
 mod story;

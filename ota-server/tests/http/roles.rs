@@ -4,7 +4,7 @@ use ota_core::time::Millis;
 use ota_server::http::body::RoleBody::{
     self, Administrator, Approver, Developer, KeyHolder, Operator, Viewer,
 };
-use ota_server::http::{Options, ROUTES};
+use ota_server::http::{Options, PUBLIC_ROUTES, ROUTES};
 use serde_json::{Value, json};
 
 use crate::support::{DAY, People, World, draft, product, release};
@@ -38,6 +38,13 @@ fn rules(release: &str) -> Vec<Rule> {
     vec![
         rule("get", "/api/v1/whoami", ALL, Anybody, null()),
         rule("get", "/api/v1/installation", ALL, Anybody, null()),
+        rule("get", "/metrics", ALL, Installation, null()),
+        rule("get", "/api/v1/audit/export", &[Approver, Administrator], Installation, null()),
+        rule("get", "/api/v1/people/{name}", &[Administrator], Installation, null()),
+        rule("get", "/api/v1/products/{product}/fleet/events", ALL, Product, null()),
+        rule("get", "/api/v1/products/{product}/course", ALL, Product, null()),
+        rule("get", "/api/v1/products/{product}/devices/export", ALL, Product, null()),
+        rule("get", "/api/v1/campaigns/{campaign}/events", ALL, Product, null()),
         rule("get", "/api/v1/audit", &[Approver, Administrator], Installation, null()),
         rule("get", "/api/v1/audit/verified", &[Approver, Administrator], Installation, null()),
         rule("post", "/api/v1/sweep-files", &[Administrator], Installation, null()),
@@ -92,6 +99,21 @@ fn rules(release: &str) -> Vec<Rule> {
         rule(
             "post",
             "/api/v1/campaigns/{campaign}/approve",
+            &[Approver],
+            Product,
+            json!({ "content_hash": "00".repeat(32) }),
+        ),
+        rule(
+            "post",
+            "/api/v1/campaigns/{campaign}/amendment",
+            &[Operator],
+            Product,
+            json!({ "change": "soak", "reason": "a test" }),
+        ),
+        rule("delete", "/api/v1/campaigns/{campaign}/amendment", &[Operator], Product, null()),
+        rule(
+            "post",
+            "/api/v1/campaigns/{campaign}/amendment/consent",
             &[Approver],
             Product,
             json!({ "content_hash": "00".repeat(32) }),
@@ -180,6 +202,12 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
             }
         }
     }
+}
+
+#[test]
+fn what_anybody_can_call_is_three_routes_that_take_a_proof() {
+    let paths: Vec<&str> = PUBLIC_ROUTES.iter().map(|(_, path)| *path).collect();
+    assert_eq!(paths, ["/api/v1/sign-in", "/api/v1/own-tokens", "/api/v1/accept-invitation"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A server that listens on a free port, with people, a product, a signed release and a campaign.
 
 use core::net::SocketAddr;
+use std::io::Read;
 use std::sync::Arc;
 
 use ota_core::crypto::sign::{Ed25519Signer, Signer};
@@ -151,11 +152,25 @@ impl World {
         let headers: Vec<_> =
             answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let status = answer.status().as_u16();
-        let mut answer =
-            Answer { status, kind: String::new(), bytes: answer.body_mut().read_to_vec().unwrap(), headers };
+        let is_live = headers.contains(&("content-type".to_owned(), "text/event-stream".to_owned()));
+        let bytes = match is_live {
+            true => first_event(answer.body_mut().as_reader()),
+            false => answer.body_mut().read_to_vec().unwrap(),
+        };
+        let mut answer = Answer { status, kind: String::new(), bytes, headers };
         answer.kind = answer.header("content-type").unwrap_or_default().to_owned();
         answer
     }
+}
+
+/// A stream of events has no end: its first event.
+fn first_event(mut stream: impl Read) -> Vec<u8> {
+    let (mut event, mut byte) = (Vec::new(), [0]);
+    while !event.ends_with(b"\n\n") {
+        stream.read_exact(&mut byte).unwrap();
+        event.extend_from_slice(&byte);
+    }
+    event
 }
 
 pub(crate) const DAY: Millis = Millis(86_400_000);

@@ -169,7 +169,75 @@ fn a_kept_token_is_never_sent_to_another_server() {
     // The same server under another name is another server as far as anybody can tell.
     let other = format!("http://localhost:{}", server.address.rsplit(':').next().unwrap());
     let answer = Ota::new(folder.path()).run(&["--server", &other, "login"]);
-    assert!(answer.code == 1 && answer.stderr.contains("no token"), "{}", answer.stderr);
+    assert!(answer.code == 1 && answer.stderr.contains("neither a token nor a session"), "{}", answer.stderr);
     assert_eq!(Ota::new(folder.path()).json(&["login"])["name"], "administrator");
     server.stop();
+}
+
+#[test]
+fn people_sign_in_with_the_password_that_a_link_let_them_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let link = server.link.clone().expect("the first start tells a link");
+    let invitation = link.strip_prefix(&format!("{}/set-password?invitation=", server.address)).unwrap();
+    let body = serde_json::json!({ "invitation": invitation, "password": "correct horse battery" });
+    let post = || {
+        let url = format!("{}/api/v1/accept-invitation", server.address);
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let request = agent.post(url).header("content-type", "application/json");
+        request.send(body.to_string().as_bytes()).unwrap().status().as_u16()
+    };
+    assert_eq!((post(), post()), (200, 410));
+    let anybody = server.anybody();
+    let wrong = anybody.run_with(&["login", "--name", "administrator"], "wrong\n");
+    assert!(
+        wrong.code == 1 && wrong.stderr.contains("the name or the password is wrong"),
+        "{}",
+        wrong.stderr
+    );
+    let right = anybody.run_with(&["login", "--name", "administrator"], "correct horse battery\n");
+    assert_eq!(right.code, 0, "{}", right.stderr);
+    // The token that was kept is enough from now on, and the password is nowhere.
+    assert_eq!(anybody.json(&["login"])["name"], "administrator");
+    let kept = std::fs::read_to_string(folder.path().join("config/ota/login.toml")).unwrap();
+    assert!(kept.contains("ota_") && !kept.contains("horse"), "{kept}");
+    server.stop();
+}
+
+#[test]
+fn a_campaign_in_a_file_is_checked_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let ota = Ota::new(folder.path());
+    let release = "00".repeat(32);
+    let good = format!(
+        "product = \"pump\"\ntitle = \"t\"\nrelease = \"{release}\"\ntarget = \"everyone\"\n\n[[plan.stages]]\nuntil = \"10%\"\n\
+         pace = {{ linear = {{ over = \"1d\" }} }}\n\n[[plan.stages]]\nuntil = \"100%\"\n"
+    );
+    std::fs::write(folder.path().join("good.toml"), &good).unwrap();
+    let shown = ota.json(&["campaign", "plan", "check", "good.toml"]);
+    assert_eq!(shown["plan"]["stages"][0]["until"], "10%");
+    // What is shown is a file that means the same.
+    let text = ota.good(&["campaign", "plan", "check", "good.toml"]);
+    std::fs::write(folder.path().join("again.toml"), text).unwrap();
+    assert_eq!(ota.json(&["campaign", "plan", "check", "again.toml"]), shown);
+    for (wrong, named) in [
+        (good.replace("10%", "110%"), "until"),
+        (good.replace("title", "titel"), "titel"),
+        (good.replace(&release, "00"), "release"),
+        (good.replace("pump", "pump/1"), "pump/1"),
+    ] {
+        std::fs::write(folder.path().join("wrong.toml"), wrong).unwrap();
+        let outcome = ota.run(&["campaign", "plan", "check", "wrong.toml"]);
+        assert!(outcome.code == 1 && outcome.stderr.contains("wrong.toml"), "{named}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn shells_can_complete_commands_and_help_tells_the_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let ota = Ota::new(folder.path());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ota.good(&["completion", shell]).contains("stop-everything"), "{shell}");
+    }
+    assert!(ota.good(&["--help"]).contains("3  the server cannot be reached"));
 }

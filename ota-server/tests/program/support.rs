@@ -1,6 +1,6 @@
 //! Starts the program and waits for what it prints.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -40,7 +40,17 @@ impl Ota {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
-        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        self.run_with(arguments, "")
+    }
+
+    /// Runs it with this on its standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Outcome {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A program that does not read it may have ended by now.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
         Outcome {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -72,6 +82,8 @@ pub(crate) struct Server {
     /// Where devices connect.
     pub(crate) broker: String,
     pub(crate) token: Option<String>,
+    /// The page where the first administrator sets a password.
+    pub(crate) link: Option<String>,
 }
 
 impl Server {
@@ -95,13 +107,14 @@ impl Server {
         let mut command = Ota::new(folder).command(&[&arguments, more].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let (mut address, mut broker, mut token) = (None, None, None);
+        let (mut address, mut broker, mut token, mut link) = (None, None, None, None);
         loop {
             let line = lines.next().expect("the server ended before it said that it serves");
             match line.trim().split_once(' ') {
                 Some(("API", rest)) => address = Some(rest.trim().to_owned()),
                 Some(("devices", rest)) => broker = rest.trim().split(' ').next().map(str::to_owned),
                 Some(("Ctrl-C", _)) => break,
+                None if line.contains("/set-password?") => link = Some(line.trim().to_owned()),
                 None if line.contains("ota_") => token = Some(line.trim().to_owned()),
                 _ => {}
             }
@@ -110,11 +123,16 @@ impl Server {
         let broker = broker.expect("it says where devices connect");
         // Whoever writes to a closed pipe dies of it.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, folder: folder.to_owned(), data, address, broker, token }
+        Self { child, folder: folder.to_owned(), data, address, broker, token, link }
     }
 
     pub(crate) fn data(&self) -> &str {
         &self.data
+    }
+
+    /// The program as somebody calls it who has signed in there, or will.
+    pub(crate) fn anybody(&self) -> Ota {
+        Ota { folder: self.folder.clone(), server: Some(self.address.clone()), token: None }
     }
 
     pub(crate) fn ota(&self, token: &str) -> Ota {

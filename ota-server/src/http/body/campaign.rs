@@ -1,17 +1,18 @@
 //! Campaigns: what people ask for, and how it fares.
 
-use ota_core::fleet::records::{CampaignState, Target};
+use ota_core::fleet::records::{CampaignState, PhaseDevices, Sample, Target};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::ProductIdBuf;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::release::{FieldError, field};
-use super::{PlanBody, Span, TargetBody, Time, cause_word, word};
+use super::{AmendmentView, GateView, PlanBody, Span, TargetBody, Time, cause_word, word};
 use crate::rules::campaign::Draft;
 use crate::server::{DryRun, FailureGroup, ProgressReport};
 
 /// A campaign to make, or the new content of a draft.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CampaignInput {
     /// What people call it.
@@ -43,7 +44,7 @@ impl CampaignInput {
 }
 
 /// The hash of the content that an approver was shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HashInput {
     /// `content_hash` of the campaign as it was read.
@@ -51,7 +52,7 @@ pub struct HashInput {
 }
 
 /// Why something is done, for people and the audit log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonInput {
     /// Why.
@@ -62,14 +63,14 @@ pub struct ReasonInput {
 }
 
 /// How many campaigns were stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StopView {
     /// How many.
     pub stopped: u64,
 }
 
 /// A campaign and how it fares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CampaignView {
     /// Its id.
     pub id: u64,
@@ -111,10 +112,14 @@ pub struct CampaignView {
     pub projected_end: Option<Time>,
     /// How it went.
     pub samples: Vec<SampleView>,
+    /// What the gate of the present stage has seen; `None` where there is nothing to judge.
+    pub gate: Option<GateView>,
+    /// A change that waits for consent.
+    pub amendment: Option<AmendmentView>,
 }
 
 /// One person's consent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApprovalView {
     /// Who.
     pub by: String,
@@ -125,7 +130,7 @@ pub struct ApprovalView {
 }
 
 /// How many devices stand where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseView {
     /// The stage.
     pub stage: u16,
@@ -138,7 +143,7 @@ pub struct PhaseView {
 }
 
 /// How many devices were where at one time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SampleView {
     /// When.
     pub at: Time,
@@ -148,6 +153,52 @@ pub struct SampleView {
     pub confirmed: u64,
     /// Devices that failed.
     pub failed: u64,
+    /// The stage at that time; 0 is the trial group.
+    pub stage: Option<u16>,
+    /// Devices by phase, for each phase in which there were any.
+    pub phases: Vec<PhaseCountView>,
+    /// Devices that failed or rolled back, by cause.
+    pub causes: Vec<CauseCountView>,
+}
+
+/// How many devices were in a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseCountView {
+    /// The phase.
+    pub phase: String,
+    /// How many.
+    pub devices: u64,
+}
+
+/// How many devices failed for a cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CauseCountView {
+    /// The cause: `download`, `verification`, `install` or `boot`.
+    pub cause: String,
+    /// How many.
+    pub devices: u64,
+}
+
+impl From<Sample> for SampleView {
+    fn from(sample: Sample) -> Self {
+        let phase =
+            |count: &PhaseDevices| PhaseCountView { phase: word(&count.phase), devices: count.devices };
+        let causes = ["download", "verification", "install", "boot"]
+            .into_iter()
+            .zip(sample.causes.unwrap_or_default());
+        Self {
+            at: Time(sample.at),
+            offered: sample.offered,
+            confirmed: sample.confirmed,
+            failed: sample.failed,
+            stage: sample.stage,
+            phases: sample.phases.iter().flatten().map(phase).collect(),
+            causes: causes
+                .filter(|(_, devices)| *devices > 0)
+                .map(|(cause, devices)| CauseCountView { cause: cause.to_owned(), devices })
+                .collect(),
+        }
+    }
 }
 
 impl From<(CampaignId, ProgressReport)> for CampaignView {
@@ -168,13 +219,10 @@ impl From<(CampaignId, ProgressReport)> for CampaignView {
             cause: cause_word(count.cause),
             devices: count.devices,
         });
-        let samples = report.samples.into_iter().map(|sample| SampleView {
-            at: Time(sample.at),
-            offered: sample.offered,
-            confirmed: sample.confirmed,
-            failed: sample.failed,
-        });
+        let samples = report.samples.into_iter().map(SampleView::from);
         let started = campaign.progress.started;
+        let amendment = campaign.progress.amendment.as_ref().zip(report.amendment_hash.as_ref());
+        let amendment = amendment.map(|(amendment, hash)| AmendmentView::new(amendment, hash));
         Self {
             id: id.0,
             product: campaign.product.into(),
@@ -196,12 +244,14 @@ impl From<(CampaignId, ProgressReport)> for CampaignView {
             fleet: report.fleet,
             projected_end: report.projected_end.map(Time),
             samples: samples.collect(),
+            gate: report.gate.map(Into::into),
+            amendment,
         }
     }
 }
 
 /// Devices that failed alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureView {
     /// Why.
     pub cause: String,
@@ -225,7 +275,7 @@ impl From<FailureGroup> for FailureView {
 }
 
 /// What a campaign would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DryRunView {
     /// How many devices the product has.
     pub fleet: u64,
@@ -244,7 +294,7 @@ pub struct DryRunView {
 }
 
 /// Devices that would be left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeftOutView {
     /// Why.
     pub reason: String,
@@ -253,7 +303,7 @@ pub struct LeftOutView {
 }
 
 /// A gate that could not pass.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitingGateView {
     /// The stage; 0 is the trial.
     pub stage: u16,

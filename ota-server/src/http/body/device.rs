@@ -3,15 +3,16 @@
 use ota_core::fleet::records::{Credential, Device, Moment};
 use ota_core::text::{DeviceIdBuf, TextError};
 use ota_core::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Time, cause_word, word};
 use crate::rules::planner::WhyNot;
 use crate::rules::ramp::Turn;
-use crate::server::{DeviceReport, FleetLine, NewDevice};
+use crate::server::{DeviceReport, FileLine, FilePoint, FleetCourse, FleetLine, NewDevice};
 
 /// Devices to register: all of them or none, at most a thousand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DevicesInput {
     /// The devices.
@@ -19,7 +20,7 @@ pub struct DevicesInput {
 }
 
 /// A device to register.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceInput {
     /// Its id.
@@ -33,7 +34,7 @@ pub struct DeviceInput {
 }
 
 /// How a device proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialInput {
     /// A client certificate with this name in it.
@@ -52,7 +53,7 @@ impl TryFrom<DeviceInput> for NewDevice {
 }
 
 /// Tags to give a device in place of those it has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagsInput {
     /// The tags.
@@ -60,16 +61,24 @@ pub struct TagsInput {
 }
 
 /// A page of devices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DevicesView {
     /// The devices.
     pub items: Vec<DeviceLine>,
-    /// What to give as `after` for the next page; `None` at the end.
+    /// What to give as `after` for the next page; `None` at the end. With a filter a page may be short, or even empty,
+    /// although more follows.
     pub next: Option<String>,
 }
 
+/// How many devices were registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisteredView {
+    /// How many.
+    pub registered: u64,
+}
+
 /// A device in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceLine {
     /// Its id.
     pub id: String,
@@ -100,7 +109,7 @@ impl From<(DeviceIdBuf, Device)> for DeviceLine {
 }
 
 /// Everything about one device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceView {
     /// Its id.
     pub id: String,
@@ -121,7 +130,7 @@ pub struct DeviceView {
 }
 
 /// One file of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstalledView {
     /// The file.
     pub file: String,
@@ -132,7 +141,7 @@ pub struct InstalledView {
 }
 
 /// One attempt of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptView {
     /// For which campaign.
     pub campaign: u64,
@@ -149,7 +158,7 @@ pub struct AttemptView {
 }
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MomentView {
     /// When.
     pub at: Time,
@@ -166,7 +175,7 @@ impl From<Moment> for MomentView {
 }
 
 /// Why a device has not got a campaign's release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhyNotView {
     /// The campaign.
     pub campaign: u64,
@@ -231,7 +240,7 @@ impl DeviceView {
 }
 
 /// How many devices have which revision of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetLineView {
     /// The file.
     pub file: String,
@@ -244,5 +253,105 @@ pub struct FleetLineView {
 impl From<FleetLine> for FleetLineView {
     fn from(line: FleetLine) -> Self {
         Self { file: line.file.into(), revision: line.revision.map(Into::into), devices: line.devices }
+    }
+}
+
+/// A product's fleet as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FleetView {
+    /// How many devices have which revision of a file.
+    pub items: Vec<FleetLineView>,
+    /// When devices were last heard, oldest first.
+    pub heard: Vec<HeardView>,
+}
+
+/// How many devices were last heard in one hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeardView {
+    /// When the hour began.
+    pub hour: Time,
+    /// How many devices.
+    pub devices: u64,
+}
+
+impl FleetView {
+    /// A fleet, from its counters: hours are counted since 1970.
+    #[must_use]
+    pub fn new(items: Vec<FleetLineView>, heard: Vec<(u32, u64)>) -> Self {
+        let hour = |(hour, devices): (u32, u64)| HeardView {
+            hour: Time(Timestamp(u64::from(hour) * 3_600_000)),
+            devices,
+        };
+        Self { items, heard: heard.into_iter().map(hour).collect() }
+    }
+}
+
+/// How a product's fleet has developed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CourseView {
+    /// How many devices it had when, oldest first; the last point is now.
+    pub devices: Vec<CountView>,
+    /// The course of each file.
+    pub files: Vec<FileCourseView>,
+}
+
+/// How many devices there were at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CountView {
+    /// When.
+    pub at: Time,
+    /// How many.
+    pub devices: u64,
+}
+
+/// How the revisions of one file have spread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileCourseView {
+    /// The file.
+    pub file: String,
+    /// What devices had when, oldest first; the last point is now.
+    pub points: Vec<FilePointView>,
+}
+
+/// Which revisions of a file devices had at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FilePointView {
+    /// When.
+    pub at: Time,
+    /// How many devices had which revision; `None` stands for all that were never released.
+    pub revisions: Vec<RevisionView>,
+    /// Devices that had a released revision which too few had to be told apart.
+    pub others: u64,
+}
+
+/// How many devices had a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RevisionView {
+    /// The revision; `None` for all that were never released.
+    pub revision: Option<String>,
+    /// How many devices.
+    pub devices: u64,
+}
+
+impl From<FleetCourse> for CourseView {
+    fn from(course: FleetCourse) -> Self {
+        let revision = |(revision, devices): (Option<Box<str>>, u64)| RevisionView {
+            revision: revision.map(Into::into),
+            devices,
+        };
+        let point = |point: FilePoint| FilePointView {
+            at: Time(point.at),
+            revisions: point.revisions.into_iter().map(revision).collect(),
+            others: point.others,
+        };
+        let file = |line: FileLine| FileCourseView {
+            file: line.file.into(),
+            points: line.points.into_iter().map(point).collect(),
+        };
+        let count = |(at, devices)| CountView { at: Time(at), devices };
+        Self {
+            devices: course.devices.into_iter().map(count).collect(),
+            files: course.files.into_iter().map(file).collect(),
+        }
     }
 }

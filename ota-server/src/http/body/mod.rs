@@ -3,6 +3,7 @@
 //! Unknown fields are refused, so that a misspelt limit is an error and not a rollout without one. Times are RFC 3339,
 //! spans are texts such as `90s` or `7d`, shares are texts such as `12.5%`.
 
+mod amendment;
 mod campaign;
 mod device;
 mod people;
@@ -11,13 +12,15 @@ mod product;
 mod release;
 mod units;
 
+pub use amendment::{AmendedBody, AmendmentInput, AmendmentStateView, AmendmentView, GateView, SeenView};
 pub use campaign::{
-    ApprovalView, CampaignInput, CampaignView, DryRunView, FailureView, HashInput, LeftOutView, PhaseView,
-    ReasonInput, SampleView, StopView, WaitingGateView,
+    ApprovalView, CampaignInput, CampaignView, CauseCountView, DryRunView, FailureView, HashInput,
+    LeftOutView, PhaseCountView, PhaseView, ReasonInput, SampleView, StopView, WaitingGateView,
 };
 pub use device::{
-    AttemptView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput, DevicesView,
-    FleetLineView, InstalledView, MomentView, TagsInput, WhyNotView,
+    AttemptView, CountView, CourseView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput,
+    DevicesView, FileCourseView, FilePointView, FleetLineView, FleetView, HeardView, InstalledView,
+    MomentView, RegisteredView, RevisionView, TagsInput, WhyNotView,
 };
 pub use people::{
     AcceptInput, EndedView, InvitationView, OwnTokenInput, PasswordInput, PersonInput, PersonView, RoleBody,
@@ -37,20 +40,24 @@ pub use release::{
 pub use units::{Share, Span, Time, UnitError};
 
 pub(crate) use people::grants;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that was made, by its id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Made<T> {
     /// The id.
     pub id: T,
 }
 
-/// A list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A list, or a page of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Items<T> {
     /// Its entries.
     pub items: Vec<T>,
+    /// What to give as `after` for the next page; `None` at the end.
+    #[serde(default)]
+    pub next: Option<String>,
 }
 
 /// The name of an enum's variant as people write it: `RolledBack` becomes `rolled_back`.

@@ -2,6 +2,7 @@
 
 use ota_core::fleet::records::{PersonRole, PrincipalRecord, RoleGrant, Token};
 use ota_core::text::{ProductIdBuf, TextError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Span, Time};
@@ -9,7 +10,7 @@ use crate::rules::permission::Principal;
 use crate::server::IssuedToken;
 
 /// A role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleBody {
     /// Looks.
@@ -46,7 +47,7 @@ impl RoleBody {
 }
 
 /// A person or program to make or change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PersonInput {
     /// What people call it; its name if left away.
@@ -102,7 +103,7 @@ fn role_text(grant: &RoleGrant) -> String {
 }
 
 /// A person or program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PersonView {
     /// Its name, as the audit log has it.
     pub name: String,
@@ -129,7 +130,7 @@ impl From<(Box<str>, PrincipalRecord)> for PersonView {
 }
 
 /// A token to make.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenInput {
     /// How long it is good for; 90 days if left away.
@@ -147,7 +148,7 @@ pub struct TokenInput {
 }
 
 /// A token, told once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenView {
     /// Its public half: what `DELETE /api/v1/tokens/{name}` takes.
     pub name: String,
@@ -165,7 +166,7 @@ impl From<IssuedToken> for TokenView {
 }
 
 /// A token, session or invitation that there is. Its secret is not in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TokenLine {
     /// Its public half: what `DELETE /api/v1/tokens/{name}` takes.
     pub name: String,
@@ -195,7 +196,7 @@ impl From<(Box<str>, Token)> for TokenLine {
 }
 
 /// Who signs in.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignInInput {
     /// The name.
@@ -205,7 +206,7 @@ pub struct SignInInput {
 }
 
 /// A session that has begun; its cookie is in the answer's `Set-Cookie`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionView {
     /// Whose.
     pub name: String,
@@ -214,7 +215,7 @@ pub struct SessionView {
 }
 
 /// A token to make for one's own programs.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OwnTokenInput {
     /// One's name.
@@ -227,7 +228,7 @@ pub struct OwnTokenInput {
 }
 
 /// A change of one's own password.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordInput {
     /// The present one.
@@ -237,7 +238,7 @@ pub struct PasswordInput {
 }
 
 /// A link to set a password with, told once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InvitationView {
     /// The page; without a host if the server was not told its public URL.
     pub link: String,
@@ -248,7 +249,7 @@ pub struct InvitationView {
 }
 
 /// A password, set by an invitation.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AcceptInput {
     /// The invitation.
@@ -258,14 +259,14 @@ pub struct AcceptInput {
 }
 
 /// How many sessions were ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndedView {
     /// How many.
     pub ended: u64,
 }
 
 /// Who calls.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WhoAmI {
     /// The caller's name.
     pub name: String,

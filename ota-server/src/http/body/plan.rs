@@ -12,6 +12,7 @@ use ota_core::fleet::records::{
 use ota_core::number::ReleaseId;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -20,7 +21,7 @@ use super::units::{UnitError, as_text};
 use super::{Share, Span, Time};
 
 /// How a campaign proceeds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanBody {
     /// Who gets it first; nobody in particular if left away.
@@ -58,7 +59,7 @@ impl Default for PlanBody {
 }
 
 /// The trial group and its gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrialBody {
     /// Who is in it.
@@ -72,7 +73,7 @@ pub struct TrialBody {
 }
 
 /// Who promotes from the trial to the fleet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PromotionBody {
     /// A person, once the gate has passed.
@@ -83,7 +84,7 @@ pub enum PromotionBody {
 }
 
 /// A part of the fleet with a gate behind it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StageBody {
     /// How much of the fleet has had its turn at its end, earlier stages included.
@@ -101,7 +102,7 @@ impl Default for StageBody {
 }
 
 /// How fast turns come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PaceBody {
     /// All at once.
@@ -123,7 +124,7 @@ pub enum PaceBody {
 }
 
 /// What a stage must show. Default: at least 20 devices; 1% failures are good, 20% are bad; either error 5%.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GateBody {
     /// How many devices must have ended before the first judgement.
@@ -149,7 +150,7 @@ pub struct GateBody {
 }
 
 /// What becomes of a group with too few devices for its gate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SmallGroupBody {
     /// Once all of them have ended, their share of failures decides.
@@ -177,7 +178,7 @@ impl Default for GateBody {
 }
 
 /// How much of one kind of failure is still good.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetBody {
     /// Which kind.
@@ -187,7 +188,7 @@ pub struct BudgetBody {
 }
 
 /// The kinds of failure that gates tell apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseBody {
     /// The bytes did not arrive.
@@ -201,7 +202,7 @@ pub enum CauseBody {
 }
 
 /// When a campaign may offer. Default: at once, without an end, all day.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleBody {
     /// Not before.
@@ -219,7 +220,7 @@ pub struct ScheduleBody {
 }
 
 /// A part of the day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowBody {
     /// Its beginning.
@@ -229,7 +230,7 @@ pub struct WindowBody {
 }
 
 /// Days, both ends included.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlackoutBody {
     /// The first.
@@ -264,10 +265,12 @@ impl FromStr for DayTime {
         }
     }
 }
-as_text!(DayTime);
+as_text! {
+    DayTime: "^([01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$", "A time of day from 00:00 to 24:00.";
+}
 
 /// How much at once; 0 means no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsBody {
     /// Devices that get an offer in a minute.
@@ -280,8 +283,30 @@ pub struct LimitsBody {
     pub downloads_per_site_max: u32,
 }
 
+impl From<LimitsBody> for Limits {
+    fn from(body: LimitsBody) -> Self {
+        Self {
+            devices_per_minute: body.devices_per_minute,
+            downloads_max: body.downloads_max,
+            bytes_per_second: body.bytes_per_second,
+            downloads_per_site_max: body.downloads_per_site_max,
+        }
+    }
+}
+
+impl From<Limits> for LimitsBody {
+    fn from(limits: Limits) -> Self {
+        Self {
+            devices_per_minute: limits.devices_per_minute,
+            downloads_max: limits.downloads_max,
+            bytes_per_second: limits.bytes_per_second,
+            downloads_per_site_max: limits.downloads_per_site_max,
+        }
+    }
+}
+
 /// How long one device may take, and how often it may try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttemptsBody {
     /// From the offer to the first request.
@@ -316,7 +341,7 @@ impl Default for AttemptsBody {
 }
 
 /// What a failed gate leads to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum OnFailureBody {
     /// Nothing more is offered until a person decides.
@@ -331,7 +356,7 @@ pub enum OnFailureBody {
 }
 
 /// Which devices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetBody {
     /// All devices of the product.
@@ -411,12 +436,7 @@ impl PlanBody {
             trial,
             stages: self.stages.iter().map(StageBody::stage).collect(),
             schedule: self.schedule.schedule()?,
-            limits: Limits {
-                devices_per_minute: self.limits.devices_per_minute,
-                downloads_max: self.limits.downloads_max,
-                bytes_per_second: self.limits.bytes_per_second,
-                downloads_per_site_max: self.limits.downloads_per_site_max,
-            },
+            limits: self.limits.into(),
             attempts: AttemptRules {
                 begin_within: self.attempts.begin_within.0,
                 download_within: self.attempts.download_within.0,
@@ -505,17 +525,12 @@ impl From<&Plan> for PlanBody {
                 Promotion::ByGate => PromotionBody::ByGate,
             },
         });
-        let (limits, attempts) = (plan.limits, plan.attempts);
+        let attempts = plan.attempts;
         Self {
             trial,
             stages: plan.stages.iter().map(StageBody::from).collect(),
             schedule: (&plan.schedule).into(),
-            limits: LimitsBody {
-                devices_per_minute: limits.devices_per_minute,
-                downloads_max: limits.downloads_max,
-                bytes_per_second: limits.bytes_per_second,
-                downloads_per_site_max: limits.downloads_per_site_max,
-            },
+            limits: plan.limits.into(),
             attempts: AttemptsBody {
                 begin_within: Span(attempts.begin_within),
                 download_within: Span(attempts.download_within),

@@ -3,13 +3,14 @@
 use ota_core::fleet::AuditEntry;
 use ota_core::fleet::records::Product;
 use ota_core::text::{ProductIdBuf, TextError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Time;
 use crate::server::{AuditCheck, NewProduct};
 
 /// A product to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductInput {
     /// Its id.
@@ -75,7 +76,7 @@ impl TryFrom<ProductInput> for NewProduct {
 }
 
 /// A product.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProductView {
     /// Its id.
     pub id: String,
@@ -123,7 +124,7 @@ impl From<(ProductIdBuf, Product)> for ProductView {
 }
 
 /// A root to bring: body and envelope in hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RootInput {
     /// The body.
@@ -134,7 +135,7 @@ pub struct RootInput {
 }
 
 /// What callers need to know of the installation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstallationView {
     /// The version of the program.
     pub version: String,
@@ -145,7 +146,7 @@ pub struct InstallationView {
 }
 
 /// Entries of the audit chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditView {
     /// The entries.
     pub items: Vec<AuditEntryView>,
@@ -154,7 +155,7 @@ pub struct AuditView {
 }
 
 /// An entry of the audit chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntryView {
     /// Its number.
     pub sequence: u64,
@@ -191,7 +192,7 @@ impl From<AuditEntry> for AuditEntryView {
 }
 
 /// Whether the audit chain is intact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerifiedView {
     /// Whether it is.
     pub intact: bool,

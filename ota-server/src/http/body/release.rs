@@ -6,13 +6,14 @@ use ota_core::number::{ByteLength, PackageVersion, ReleaseId, SecurityEpoch, Sha
 use ota_core::text::{
     FileNameBuf, HardwareRevisionBuf, InstallTargetBuf, PackageNameBuf, ProductIdBuf, RevisionBuf, UrlBuf,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Time, word};
 use crate::rules::release::{ReleaseDraft, Uploaded};
 
 /// What an upload answers, and what a file of a draft names: content by its hash.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContentBody {
     /// The SHA-256 of its bytes, in hexadecimal digits.
@@ -27,7 +28,7 @@ pub struct ContentBody {
 }
 
 /// A block map.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlockMapBody {
     /// Length of a unit in bytes.
@@ -93,7 +94,7 @@ impl ContentBody {
 }
 
 /// A file of a draft.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileInput {
     /// Its name.
@@ -128,7 +129,7 @@ impl FileInput {
 }
 
 /// What must be installed before a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RequirementBody {
     /// This file in one of the revisions that the requirements name for it.
@@ -166,7 +167,7 @@ impl From<RequirementRecord> for RequirementBody {
 }
 
 /// A draft of a release to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseInput {
     /// The package it is a version of.
@@ -223,7 +224,7 @@ impl ReleaseInput {
 }
 
 /// How to fix a release's body.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FixInput {
     /// Lets the security epoch rise by more than one: devices that install it refuse everything below for ever.
@@ -232,7 +233,7 @@ pub struct FixInput {
 }
 
 /// A release by its id and status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseRef {
     /// Its id.
     pub id: String,
@@ -241,7 +242,7 @@ pub struct ReleaseRef {
 }
 
 /// A release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseView {
     /// Its id.
     pub id: String,
@@ -278,7 +279,7 @@ pub struct ReleaseView {
 }
 
 /// A file of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileView {
     /// Its name.
     pub name: String,

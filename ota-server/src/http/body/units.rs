@@ -105,9 +105,19 @@ impl FromStr for Share {
     }
 }
 
-/// Serialised as the text that `Display` writes and `FromStr` reads.
+/// Serialised as the text that `Display` writes and `FromStr` reads; its schema is a pattern for such texts.
 macro_rules! as_text {
-    ($($name:ty),+) => {$(
+    ($($name:ident: $pattern:literal, $about:literal;)+) => {$(
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": $about })
+            }
+        }
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -123,7 +133,12 @@ macro_rules! as_text {
     )+};
 }
 pub(super) use as_text;
-as_text!(Time, Span, Share);
+as_text! {
+    Time: r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+        "A moment in RFC 3339, such as 2031-05-01T12:00:00Z.";
+    Span: "^[0-9]{1,12}(ms|s|m|h|d)$", "A span, such as 250ms, 90s, 15m, 12h or 7d.";
+    Share: r"^[0-9]{1,3}(\.[0-9]{1,4})?%$", "A share from 0% to 100% with at most four decimals, such as 12.5%.";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! `ota campaign`: bring a release to a fleet, step by step.
 
+mod plan;
+
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -27,6 +29,9 @@ pub(super) enum CampaignCommand {
     Create(Create),
     /// Say what a campaign would do, without making it
     DryRun(Create),
+    /// Work with a campaign that is written down in a TOML file
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
     /// List campaigns
     List {
         /// Their product
@@ -154,9 +159,10 @@ impl CampaignCommand {
                 let run: DryRunView = client.post(&path, &create.input()?)?;
                 format.show(&run, dry_run)
             }
+            Self::Plan(command) => command.run(context),
             Self::List { product } => {
                 let list: Items<CampaignView> =
-                    client.get(&format!("/api/v1/products/{}/campaigns", segment(&product)))?;
+                    client.all(&format!("/api/v1/products/{}/campaigns", segment(&product)))?;
                 format.show(&list, |list| {
                     let row = |campaign: &CampaignView| {
                         let tally = Tally::of(campaign);

@@ -4,22 +4,31 @@ mod campaign;
 mod device;
 mod init;
 mod key;
+mod login;
 mod package;
 mod people;
 mod serve;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use super::Failure;
 use super::client::{Client, Login};
 use super::output::Format;
-use crate::http::body::WhoAmI;
+
+/// What scripts can rely on.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  it was done
+  1  it was not done: the message says why, and what to do
+  2  the command line is wrong
+  3  the server cannot be reached
+  4  a watched campaign ended, or waits, without being completed";
 
 /// Updates for fleets of devices: the server, and the command line that speaks to it.
 #[derive(Debug, Parser)]
-#[command(name = "ota", version, propagate_version = true)]
+#[command(name = "ota", version, propagate_version = true, after_help = EXIT_CODES)]
 pub(super) struct CommandLine {
     #[command(flatten)]
     server: ServerArguments,
@@ -48,8 +57,13 @@ struct ServerArguments {
 enum Command {
     /// Run the server
     Serve(serve::Serve),
-    /// Keep the address and the token of a server for later commands
-    Login,
+    /// Sign in: keep the address and a token of a server for later commands
+    Login(login::LoginArguments),
+    /// Write what a shell needs to complete commands
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
     /// Make a product with its keys and its first root
     Init(init::Init),
     /// Make and look at keys
@@ -87,11 +101,10 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
     let context = || Ok::<_, Failure>(Context { client: login().client()?, format });
     match line.command {
         Command::Serve(serve) => serve.run(),
-        Command::Login => {
-            let login = login();
-            let me: WhoAmI = login.client()?.get("/api/v1/whoami")?;
-            let path = login.keep()?;
-            format.show(&me, |me| format!("signed in as {}; kept in {}", me.name, path.display()))
+        Command::Login(arguments) => arguments.run(login(), format),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut CommandLine::command(), "ota", &mut std::io::stdout());
+            Ok(())
         }
         Command::Init(init) => init.run(&context()?),
         Command::Key(command) => command.run(format),

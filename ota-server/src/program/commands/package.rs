@@ -214,7 +214,7 @@ impl PackageCommand {
             }
             Self::List { product } => {
                 let path = format!("/api/v1/products/{}/releases", segment(&product));
-                let list: Items<ReleaseView> = login().client()?.get(&path)?;
+                let list: Items<ReleaseView> = login().client()?.all(&path)?;
                 format.show(&list, |list| {
                     let row = |release: &ReleaseView| {
                         let files =

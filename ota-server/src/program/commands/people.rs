@@ -58,13 +58,15 @@ impl PersonCommand {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let (client, format) = (&context.client, context.format);
         match self {
-            Self::List => format.show(&client.get::<Items<PersonView>>("/api/v1/people")?, |people| {
-                let row = |person: &PersonView| {
-                    let note = if person.disabled { "disabled" } else { "" };
-                    [person.name.clone(), person.roles.join(" "), note.to_owned()]
-                };
-                table(["NAME", "ROLES", ""], people.items.iter().map(row))
-            }),
+            Self::List => {
+                format.show(&client.all::<PersonView>("/api/v1/people")?, |people: &Items<PersonView>| {
+                    let row = |person: &PersonView| {
+                        let note = if person.disabled { "disabled" } else { "" };
+                        [person.name.clone(), person.roles.join(" "), note.to_owned()]
+                    };
+                    table(["NAME", "ROLES", ""], people.items.iter().map(row))
+                })
+            }
             Self::Set { name, role, product, disabled } => {
                 let products = (!product.is_empty()).then_some(product);
                 let input = PersonInput { title: None, roles: role, products, disabled };

@@ -71,6 +71,42 @@ impl Server {
         .map(drop)
     }
 
+    /// Edits a draft of this very version: what somebody else changed meanwhile is not undone.
+    ///
+    /// # Errors
+    /// [`CommandError::Changed`] if it has another version by now.
+    pub async fn edit_campaign_of_version(
+        &self,
+        principal: &Principal,
+        id: CampaignId,
+        expected: Version,
+        content: Draft,
+    ) -> Result<(), CommandError> {
+        self.demand_release(&content).await?;
+        let now = self.now();
+        let product = self
+            .command(|| async {
+                let (record, version) = self.campaign_record(id).await?;
+                let permit = self.permit(principal, Action::RunCampaign, &record.product)?;
+                if record.product != content.product {
+                    return Err(CampaignError::WrongProduct.into());
+                }
+                if version != expected {
+                    return Err(CommandError::Changed);
+                }
+                let next = campaign::edited(&record, content.clone(), permit.principal(), now)?;
+                let product = record.product.clone();
+                let (before, after) = (Record::Campaign(Box::new(record)), Record::Campaign(Box::new(next)));
+                let mut changes = Changes::default();
+                changes.write(Key::Campaign(id), version, Some(before), Some(after));
+                self.audit(&mut changes, &permit, "campaign.edit", id, detail(&[("reason", "")]));
+                Ok((changes, product))
+            })
+            .await?;
+        self.changed(&product);
+        Ok(())
+    }
+
     /// Approves a campaign. `seen` is the hash of the content that the approver was shown.
     ///
     /// # Errors

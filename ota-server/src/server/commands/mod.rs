@@ -51,6 +51,9 @@ pub enum CommandError {
     /// Others were faster each time.
     #[error("somebody else keeps changing the same thing; try again")]
     Conflict,
+    /// It has been changed since it was read, and the change expected that it had not.
+    #[error("it has been changed since it was read")]
+    Changed,
     /// There is no such product.
     #[error("there is no product {0}")]
     NoProduct(ProductIdBuf),

@@ -78,13 +78,37 @@ impl Server {
         &self,
         by: &Principal,
         name: &str,
-        mut record: PrincipalRecord,
+        record: PrincipalRecord,
     ) -> Result<(), CommandError> {
-        record.password = None;
+        self.write_principal(by, name, record, None).await
+    }
+
+    /// Changes a principal of this very version (0 for one that is not there yet): what somebody else changed meanwhile is
+    /// not undone.
+    ///
+    /// # Errors
+    /// [`CommandError::Changed`] if it has another version by now.
+    pub async fn set_principal_of_version(
+        &self,
+        by: &Principal,
+        name: &str,
+        expected: Version,
+        record: PrincipalRecord,
+    ) -> Result<(), CommandError> {
+        self.write_principal(by, name, record, Some(expected)).await
+    }
+
+    async fn write_principal(
+        &self,
+        by: &Principal,
+        name: &str,
+        record: PrincipalRecord,
+        expected: Option<Version>,
+    ) -> Result<(), CommandError> {
         let permit = permit(by, Action::KeepPeople, Scope::Installation)?;
         self.command(|| async {
             let key = Key::Principal(name.into());
-            let mut after = record.clone();
+            let mut after = PrincipalRecord { password: None, ..record.clone() };
             let (version, before) = match self.load_one(&key).await? {
                 Some(Stored { version, record: Record::Principal(before) }) => {
                     after.password.clone_from(&before.password);
@@ -92,6 +116,9 @@ impl Server {
                 }
                 _ => (Version(0), None),
             };
+            if expected.is_some_and(|expected| expected != version) {
+                return Err(CommandError::Changed);
+            }
             let mut changes = Changes::default();
             changes.write(key, version, before, Some(Record::Principal(after)));
             self.audit(&mut changes, &permit, "principal.set", name, detail(&[("title", &record.title)]));

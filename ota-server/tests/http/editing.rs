@@ -1,0 +1,113 @@
+//! Two people who edit the same thing, and requests that come twice.
+
+use ota_server::http::Options;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, People, World, product, release};
+
+fn send(world: &World, method: &str, path: &str, token: &str, more: &[(&str, &str)], body: &Value) -> Answer {
+    let authorization = format!("Bearer {token}");
+    let mut headers = vec![("authorization", &*authorization), ("content-type", "application/json")];
+    headers.extend_from_slice(more);
+    world.raw(method, path, &headers, body.to_string().as_bytes())
+}
+
+#[test]
+fn of_two_editors_the_second_is_told_instead_of_undoing_the_first() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    let release = release(&world, &people, "p", "1", b"one");
+    let content = |title: &str| json!({ "title": title, "release": release, "target": "everyone" });
+    let draft = content("first");
+    let made =
+        world.ask("post", "/api/v1/products/p/campaigns", Some(&people.operator), &draft).good().json();
+    let path = format!("/api/v1/campaigns/{}", made["id"]);
+    let read = || world.ask("get", &path, Some(&people.operator), &Value::Null).good();
+    let tag = read().header("etag").unwrap().to_owned();
+    let edit = |title, tag: &str| {
+        send(&world, "put", &path, &people.operator, &[("if-match", tag)], &content(title))
+    };
+    edit("by ann", &tag).good();
+    assert_eq!(edit("by bob", &tag).problem(412)["type"], "urn:ota:problem:changed");
+    assert_eq!(read().json()["title"], "by ann");
+    let tag = read().header("etag").unwrap().to_owned();
+    edit("by bob", &tag).good();
+    edit("by force", "*").good();
+    for wrong in ["7", "W/\"7\"", "\"x\"", ""] {
+        edit("x", wrong).problem(422);
+    }
+}
+
+#[test]
+fn editors_who_come_at_the_same_moment_do_not_both_win() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    let path = "/api/v1/people/developer";
+    let tag = world.ask("get", path, Some(&people.administrator), &Value::Null).good();
+    let tag = tag.header("etag").unwrap().to_owned();
+    let won = std::thread::scope(|scope| {
+        let edit = |number: usize| {
+            let body = json!({ "title": number.to_string(), "roles": ["developer"] });
+            let (world, people, tag) = (&world, &people, &tag);
+            scope.spawn(move || {
+                send(world, "put", path, &people.administrator, &[("if-match", tag)], &body).status
+            })
+        };
+        let editors: Vec<_> = (0..8).map(edit).collect();
+        editors.into_iter().map(|editor| editor.join().unwrap()).filter(|status| *status == 204).count()
+    });
+    assert_eq!(won, 1);
+}
+
+#[test]
+fn a_request_that_comes_twice_is_done_once() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    let release = release(&world, &people, "p", "1", b"one");
+    let content = json!({ "title": "t", "release": release, "target": "everyone" });
+    let draft = |key: &str, token: &str, content: &Value| {
+        send(&world, "post", "/api/v1/products/p/campaigns", token, &[("idempotency-key", key)], content)
+    };
+    let (first, again) = (draft("a", &people.operator, &content), draft("a", &people.operator, &content));
+    assert_eq!((first.status, again.status), (201, 201));
+    assert_eq!(first.bytes, again.bytes);
+    assert_eq!(
+        (first.header("idempotency-replayed"), again.header("idempotency-replayed")),
+        (None, Some("true"))
+    );
+    // Another key is another campaign; the same key for something else is a mistake; keys of others are theirs.
+    assert_ne!(draft("b", &people.operator, &content).good().bytes, first.bytes);
+    let other = json!({ "title": "other", "release": release, "target": "everyone" });
+    assert_eq!(draft("a", &people.operator, &other).problem(422)["type"], "urn:ota:problem:idempotency-key");
+    draft("a", &people.approver, &content).problem(403);
+    draft("", &people.operator, &content).problem(422);
+    // What failed may be tried again.
+    let wrong = json!({ "title": "t", "release": "00".repeat(32), "target": "everyone" });
+    draft("c", &people.operator, &wrong).problem(404);
+    draft("c", &people.operator, &content).good();
+    let list = world.ask("get", "/api/v1/products/p/campaigns", Some(&people.operator), &Value::Null).good();
+    assert_eq!(list.json()["items"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn requests_that_come_at_once_with_one_key_are_done_once() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    let release = release(&world, &people, "p", "1", b"one");
+    let content = json!({ "title": "t", "release": release, "target": "everyone" });
+    let answers: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let (world, people, content) = (&world, &people, &content);
+        let one = || {
+            scope.spawn(move || {
+                let path = "/api/v1/products/p/campaigns";
+                send(world, "post", path, &people.operator, &[("idempotency-key", "k")], content).good().bytes
+            })
+        };
+        let all: Vec<_> = (0..8).map(|_| one()).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+}
