@@ -109,12 +109,12 @@ impl Server {
     /// Notes how the fleet stands, if it is time to.
     pub(super) async fn note_courses(&self, view: &ProductView) -> Result<(), StoreError> {
         let (now, every) = (self.now(), self.inner.config.course_every);
-        {
-            let mut due = self.inner.courses_due.lock().unwrap_or_else(PoisonError::into_inner);
-            if due.get(&view.id).is_some_and(|due| now < *due) {
-                return Ok(());
-            }
-            due.insert(view.id.clone(), now.plus(every));
+        let is_due = {
+            let due = self.inner.courses_due.lock().unwrap_or_else(PoisonError::into_inner);
+            due.get(&view.id).is_none_or(|due| now >= *due)
+        };
+        if !is_due {
+            return Ok(());
         }
         let mut courses = self.courses(&view.id).await?;
         let mut counts = self.count_fleet(&view.id).await?;
@@ -144,6 +144,8 @@ impl Server {
             // A conflict means that another server was faster, which is as good.
             self.inner.store.commit(vec![changes.into_unit()]).await?;
         }
+        let mut due = self.inner.courses_due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.insert(view.id.clone(), now.plus(every));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Lists for people: what there is, page by page. Only what the caller may look at is in them.
 
-use ota_core::fleet::records::{Campaign, Device, PrincipalRecord, Product, ReleaseRecord};
+use ota_core::fleet::records::{Campaign, Device, PrincipalRecord, Product, ReleaseRecord, Setting};
 use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError, Stored, Table, Version};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -8,6 +8,7 @@ use ota_core::time::Timestamp;
 
 use super::Server;
 use super::commands::CommandError;
+use crate::engine::Changes;
 use crate::engine::catalog::scan_all;
 use crate::rules::filter::Filter;
 use crate::rules::permission::{Action, Principal, Scope, permit, permit_about};
@@ -28,12 +29,25 @@ pub struct DevicePage {
 }
 
 impl Server {
-    /// Whether the store answers.
+    /// Whether the store answers, and takes what is written. After a commit that failed it is asked with a commit, so that
+    /// trouble ends here as soon as it has ended there.
     ///
     /// # Errors
     /// [`StoreError`] says why not.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        self.load_one(&Key::Setting("probe".into())).await.map(drop)
+        let key = Key::Setting("probe".into());
+        let stored = self.load_one(&key).await?;
+        if self.inner.watched.trouble().is_none() {
+            return Ok(());
+        }
+        let (version, before) = match stored {
+            Some(Stored { version, record }) => (version, Some(record)),
+            None => (Version(0), None),
+        };
+        let mut changes = Changes::default();
+        let value = self.now().0.to_string().into();
+        changes.write(key, version, before, Some(Record::Setting(Setting { value })));
+        self.inner.store.commit(vec![changes.into_unit()]).await.map(drop)
     }
 
     /// What time it is for the server.

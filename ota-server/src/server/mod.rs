@@ -23,6 +23,7 @@ pub(crate) mod secrets;
 mod sft;
 mod signing;
 mod tick;
+mod watched;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::collections::HashMap;
@@ -53,6 +54,7 @@ pub use self::queries::{
 };
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 pub use self::signing::{KeySigner, NoSigner};
+use self::watched::WatchedStore;
 use crate::delivery::budget::Budgets;
 use crate::delivery::fetch::Fetcher;
 use crate::delivery::grant::Keyring;
@@ -105,6 +107,12 @@ impl Default for Config {
     }
 }
 
+/// How long a link that fails is left alone, at first and at most.
+const LINK_PAUSE_MIN: core::time::Duration = core::time::Duration::from_millis(100);
+const LINK_PAUSE_MAX: core::time::Duration = core::time::Duration::from_secs(5);
+/// After so many failed ticks the wait between two grows no further: 31 seconds.
+const TICK_FAILURES_MAX: u32 = 5;
+
 /// The server. Clones are the same one.
 #[derive(Clone)]
 pub struct Server {
@@ -114,6 +122,8 @@ pub struct Server {
 struct Inner {
     config: Config,
     store: Arc<dyn FleetStore>,
+    /// The same store, for asking how it does.
+    watched: Arc<WatchedStore>,
     blobs: Arc<dyn BlobStore>,
     link: Arc<dyn MessageLink>,
     clock: Arc<dyn Clock>,
@@ -218,8 +228,10 @@ impl Builder {
     /// # Errors
     /// [`StoreError`] if the store cannot be read, or holds secrets that were wrapped with another key.
     pub async fn start(self) -> Result<Server, StoreError> {
+        let watched = Arc::new(WatchedStore::new(self.store));
+        let store: Arc<dyn FleetStore> = Arc::clone(&watched) as _;
         let inner = Inner {
-            catalog: Catalog::new(Arc::clone(&self.store), Arc::clone(&self.blobs)),
+            catalog: Catalog::new(Arc::clone(&store), Arc::clone(&self.blobs)),
             shelf: Shelf::new(Arc::clone(&self.blobs), self.config.cache_bytes_max),
             parts: Cache::new(1024),
             begun: Cache::new(self.config.begun_max),
@@ -240,7 +252,8 @@ impl Builder {
             #[cfg(feature = "http")]
             passwords: passwords::Passwords::default(),
             config: self.config,
-            store: self.store,
+            store,
+            watched,
             blobs: self.blobs,
             link: self.link,
             clock: self.clock,
@@ -290,23 +303,33 @@ impl Server {
     async fn serve_link(&self) {
         let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut pause = core::time::Duration::from_millis(100);
+        let (mut failures, mut skipped) = (0_u32, 0_u32);
+        let mut pause = LINK_PAUSE_MIN;
         loop {
             tokio::select! {
                 events = self.inner.link.receive(self.inner.config.batch_max) => match events {
                     Ok(events) if events.is_empty() => return,
                     Ok(events) => {
+                        pause = LINK_PAUSE_MIN;
                         // The link goes on by itself after an error; what was lost is asked for again.
                         let _ = self.handle(events).await;
                     }
-                    Err(_) => tokio::time::sleep(pause).await,
-                },
-                _ = ticks.tick() => match self.tick().await {
-                    Ok(()) => pause = core::time::Duration::from_millis(100),
                     Err(_) => {
                         tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(core::time::Duration::from_secs(30));
+                        pause = (pause * 2).min(LINK_PAUSE_MAX);
                     }
+                },
+                _ = ticks.tick() => {
+                    // A store that fails is left alone for a while; devices are answered meanwhile.
+                    if skipped < (1 << failures) - 1 {
+                        skipped += 1;
+                        continue;
+                    }
+                    skipped = 0;
+                    failures = match self.tick().await {
+                        Ok(()) => 0,
+                        Err(_) => (failures + 1).min(TICK_FAILURES_MAX),
+                    };
                 },
             }
         }

@@ -12,3 +12,4 @@ mod sft;
 mod slice;
 mod small;
 mod support;
+mod trouble;

@@ -1,0 +1,61 @@
+//! The store as the server sees it: what fails is remembered until a commit succeeds, so that people are told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ota_core::fleet::{
+    AuditEntry, CounterKey, CounterPrefix, Cursor, FleetStore, Key, Lease, LeaseRequest, Outcome, Page,
+    Query, StoreError, StoreErrorKind, Stored, Unit,
+};
+
+/// A store whose last commit is known to have gone well or not.
+pub(super) struct WatchedStore {
+    store: Arc<dyn FleetStore>,
+    trouble: Mutex<Option<StoreErrorKind>>,
+}
+
+impl WatchedStore {
+    pub(super) const fn new(store: Arc<dyn FleetStore>) -> Self {
+        Self { store, trouble: Mutex::new(None) }
+    }
+
+    /// Why the last commit failed; `None` if it did not.
+    pub(super) fn trouble(&self) -> Option<StoreErrorKind> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl FleetStore for WatchedStore {
+    async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
+        let outcome = self.store.commit(units).await;
+        let trouble = match &outcome {
+            Ok(_) => None,
+            // The caller's mistake says nothing about the store.
+            Err(error) if error.kind() == StoreErrorKind::Invalid => self.trouble(),
+            Err(error) => Some(error.kind()),
+        };
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        outcome
+    }
+
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        self.store.load(keys).await
+    }
+
+    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store.scan(query, after, limit).await
+    }
+
+    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        self.store.counters(of).await
+    }
+
+    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.store.audit(from, limit).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
+        self.store.lease(request).await
+    }
+}

@@ -1,0 +1,228 @@
+//! A store that is full, damaged or away: a clear error, devices that come back later, and nothing acknowledged is lost.
+
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ota_core::conformance::memory::MemoryFleetStore;
+use ota_core::fleet::records::{AttemptPhase, Limits, Plan};
+use ota_core::fleet::{
+    AuditEntry, CounterKey, CounterPrefix, Cursor, Dialect, FleetStore, Key, Lease, LeaseRequest, LinkError,
+    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, StoreError, StoreErrorKind, Stored, Unit,
+};
+use ota_core::number::FileIndex;
+use ota_core::text::DeviceIdBuf;
+use ota_core::wire::{Part, Phase, Report, ReportCode, Up};
+use ota_server::{AuditCheck, CommandError, KeySigner, NewDevice, Server};
+
+use crate::support::*;
+
+/// What goes wrong with commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Nothing,
+    /// Nothing is written.
+    Before(StoreErrorKind),
+    /// It is written, and the answer is an error all the same: nobody knows.
+    After(StoreErrorKind),
+}
+
+struct TroubledStore {
+    store: Arc<MemoryFleetStore>,
+    trouble: Mutex<Trouble>,
+    commits: AtomicUsize,
+}
+
+impl TroubledStore {
+    fn set(&self, trouble: Trouble) {
+        *self.trouble.lock().unwrap() = trouble;
+    }
+}
+
+#[async_trait]
+impl FleetStore for TroubledStore {
+    async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let trouble = *self.trouble.lock().unwrap();
+        match trouble {
+            Trouble::Nothing => self.store.commit(units).await,
+            Trouble::Before(kind) => Err(kind.into()),
+            Trouble::After(kind) => {
+                self.store.commit(units).await?;
+                Err(kind.into())
+            }
+        }
+    }
+
+    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        self.store.load(keys).await
+    }
+
+    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store.scan(query, after, limit).await
+    }
+
+    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        self.store.counters(of).await
+    }
+
+    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.store.audit(from, limit).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
+        self.store.lease(request).await
+    }
+}
+
+/// A world whose store can be troubled.
+async fn world() -> (World, Arc<TroubledStore>) {
+    let mut world = World::new().await;
+    let store = TroubledStore {
+        store: Arc::clone(&world.store),
+        trouble: Mutex::new(Trouble::Nothing),
+        commits: AtomicUsize::new(0),
+    };
+    let store = Arc::new(store);
+    let shared: Arc<dyn FleetStore> = Arc::clone(&store) as _;
+    let server = Server::builder(
+        shared,
+        Arc::clone(&world.blobs) as _,
+        Arc::clone(&world.link) as _,
+        Arc::new(Seeded::new(9)),
+    );
+    let server = server.clock(Arc::clone(&world.clock) as _).signer(Arc::new(KeySigner::for_all(key(4))));
+    world.server = server.start().await.unwrap();
+    (world, store)
+}
+
+fn installed(offer: &Offered) -> Bytes {
+    let report = Up::Report(Report {
+        offer: offer.id,
+        sequence: ota_core::number::ReportSequence(0),
+        file: None,
+        phase: Phase::Installed,
+        code: ReportCode::Ok,
+        done: ota_core::number::ByteLength(0),
+        detail: ota_core::text::Detail::new("").unwrap(),
+        evidence: None,
+    });
+    report.to_vec().unwrap().into()
+}
+
+#[tokio::test]
+async fn a_full_store_loses_nothing_and_recovers_by_itself() {
+    for trouble in [
+        Trouble::Before(StoreErrorKind::Full),
+        Trouble::After(StoreErrorKind::Full),
+        Trouble::Before(StoreErrorKind::Corrupt),
+        Trouble::After(StoreErrorKind::Unavailable),
+    ] {
+        let kind = match trouble {
+            Trouble::Before(kind) | Trouble::After(kind) => kind,
+            Trouble::Nothing => unreachable!(),
+        };
+        let (world, store) = world().await;
+        world.register(&[("one", &[]), ("two", &[])]).await;
+        let release = world.release("1.1", &[1; 3000]).await;
+        let limits = Limits { downloads_max: 1, ..Limits::default() };
+        let campaign = world.start_campaign(draft(&world, release, Plan { limits, ..plan() })).await;
+        let (mut one, mut two) = (Lamp::new("one", "1.0"), Lamp::new("two", "1.0"));
+        let offer = one.offer(&world).await;
+        one.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
+        world.server.probe().await.unwrap();
+
+        store.set(trouble);
+        // Blocks need no store, reports are not acknowledged, and who checks in is told to come back.
+        one.fetch(&world, &offer, Part::File(FileIndex(0)), 3000).await;
+        let unheard = world.say("one", Dialect::Native, installed(&offer)).await;
+        assert!(unheard.is_empty(), "{trouble:?}: nothing is acknowledged that is not durable");
+        assert!(matches!(two.check_in(&world).await, Answer::Busy(wait) if wait.0 >= 1_000), "{trouble:?}");
+        let refused = world.server.pause_campaign(&operator(), campaign, "x").await;
+        assert!(matches!(&refused, Err(CommandError::Store(error)) if error.kind() == kind), "{refused:?}");
+        let not_ready = world.server.probe().await.unwrap_err();
+        assert_eq!(not_ready.kind(), kind, "people are told");
+
+        store.set(Trouble::Nothing);
+        world.server.probe().await.unwrap();
+        // A pause that was written although its answer was an error is there; whoever asked looks and sees.
+        let _ = world.server.resume_campaign(&operator(), campaign).await;
+        let heard = world.say("one", Dialect::Native, installed(&offer)).await;
+        assert!(matches!(answer(&heard[0]), Answer::Ack(0)), "{trouble:?}: it is said again, and kept");
+        one.revision = "1.1".into();
+        assert!(matches!(one.check_in(&world).await, Answer::UpToDate { .. }), "{trouble:?}");
+        two.update(&world, "1.1", 3000).await;
+        let progress = world.server.progress(&operator(), campaign).await.unwrap();
+        let confirmed = progress.now.iter().filter(|line| line.phase == AttemptPhase::Confirmed);
+        assert_eq!(confirmed.map(|line| line.devices).sum::<u64>(), 2, "{trouble:?}");
+        world.assert_counters_are_exact().await;
+        let audit = world.server.verify_audit(&approver(), None).await.unwrap();
+        assert!(matches!(audit, AuditCheck::Intact { .. }));
+    }
+}
+
+/// A link that brings one check-in a second and keeps what is sent.
+struct Clockwork {
+    lamp: Mutex<Lamp>,
+    answers: Mutex<Vec<Answer>>,
+    left: AtomicU64,
+}
+
+#[async_trait]
+impl MessageLink for Clockwork {
+    async fn receive(&self, _: usize) -> Result<Vec<LinkEvent>, LinkError> {
+        if self.left.load(Ordering::SeqCst) == 0 {
+            return Ok(Vec::new());
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        self.left.fetch_sub(1, Ordering::SeqCst);
+        let payload = self.lamp.lock().unwrap().check_in_message();
+        let device = DeviceIdBuf::new("one").unwrap();
+        Ok(vec![LinkEvent::Message { dialect: Dialect::Native, device, payload }])
+    }
+
+    async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
+        self.answers.lock().unwrap().extend(messages.iter().map(|out| answer(&out.payload)));
+        Ok(())
+    }
+
+    async fn disconnect(&self, _: &DeviceIdBuf) -> Result<bool, LinkError> {
+        Ok(true)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_fails_every_device_is_answered_and_ticks_keep_their_distance() {
+    let (world, store) = world().await;
+    let id = DeviceIdBuf::new("one").unwrap();
+    world.server.register_devices(&operator(), &world.product, &[NewDevice::named(id)]).await.unwrap();
+    let link = Arc::new(Clockwork {
+        lamp: Mutex::new(Lamp::new("one", "1.0")),
+        answers: Mutex::default(),
+        left: AtomicU64::new(100),
+    });
+    let shared: Arc<dyn FleetStore> = Arc::clone(&store) as _;
+    let server = Server::builder(
+        shared,
+        Arc::clone(&world.blobs) as _,
+        Arc::clone(&link) as _,
+        Arc::new(Seeded::new(11)),
+    )
+    .signer(Arc::new(KeySigner::for_all(key(4))))
+    .start()
+    .await
+    .unwrap();
+    store.set(Trouble::Before(StoreErrorKind::Full));
+    store.commits.store(0, Ordering::SeqCst);
+    server.run().await;
+    let answers = link.answers.lock().unwrap();
+    assert_eq!(answers.len(), 100, "nobody waits for a tick that waits");
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::Busy(_))));
+    let commits = store.commits.load(Ordering::SeqCst);
+    assert!(
+        (100..120).contains(&commits),
+        "{commits}: one for each device, and a few of ticks that back off"
+    );
+}
