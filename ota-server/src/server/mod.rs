@@ -40,8 +40,8 @@ use quick_cache::sync::Cache;
 pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, CheckpointSink};
 use self::checkpoint::{Checkpoints, Followed};
 pub use self::commands::{
-    AmendmentState, AuditCheck, CommandError, GroupPage, IssuedToken, NewDevice, NewEnrolment, NewProduct,
-    NewToken, Proof, Upload,
+    AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewEnrolment, NewProduct, NewToken,
+    Proof, Upload,
 };
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};

@@ -1,10 +1,12 @@
 //! Permission comes first: whoever may not do something learns nothing about whether it could be done.
 
+use ota_core::fleet::Version;
 use ota_core::fleet::records::{Amended, PersonRole, PrincipalRecord, RoleGrant, Target};
 use ota_core::number::{CampaignId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Millis;
 use ota_server::rules::campaign::Draft;
+use ota_server::rules::filter::Filter;
 use ota_server::rules::permission::Principal;
 use ota_server::{CommandError, NewDevice, NewEnrolment, NewProduct, NewToken, Proof};
 
@@ -104,7 +106,7 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         tag_device(&id, &["not a tag"]);
         revoke_device(&id, "");
         release_device(&id);
-        set_principal("admin", person);
+        set_principal("admin", person.clone());
         create_token("nobody", NewToken::default());
         remove_token("nothing");
         tokens("nobody");
@@ -117,7 +119,11 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         set_group(product, "", "no expression");
         remove_group(product, "");
         groups(product);
-        devices_where(product, "no expression", None, 0);
+        edit_campaign_of_version(campaign, Version(77), nonsense.clone());
+        set_principal_of_version("admin", Version(77), person.clone());
+        devices_that(product, &Filter::parse("tag = a").unwrap(), None, 0);
+        campaign_version(campaign);
+        principal("nobody");
         create_product(&new_product);
         add_root(product, b"", b"");
         draft_release(release_draft());

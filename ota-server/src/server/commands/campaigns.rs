@@ -82,6 +82,8 @@ impl Server {
         expected: Version,
         content: Draft,
     ) -> Result<(), CommandError> {
+        let (record, _) = self.campaign_record(id).await?;
+        self.permit(principal, Action::RunCampaign, &record.product)?;
         self.demand_release(&content).await?;
         let now = self.now();
         let product = self

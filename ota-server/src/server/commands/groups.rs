@@ -1,9 +1,9 @@
-//! Groups of devices: expressions with a name, and lists by expression within a budget.
+//! Groups of devices: expressions with a name, for lists and for the targets of campaigns.
 
-use ota_core::fleet::records::{Device, Group};
-use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table, Version};
+use ota_core::fleet::records::Group;
+use ota_core::fleet::{Key, Query, Record, Stored, Table, Version};
 use ota_core::limits::NAME_BYTES_MAX;
-use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::text::ProductIdBuf;
 
 use super::{CommandError, detail};
 use crate::engine::Changes;
@@ -11,20 +11,6 @@ use crate::engine::catalog::{scan_all, terminated};
 use crate::rules::filter::Filter;
 use crate::rules::permission::{Action, Principal};
 use crate::server::Server;
-
-/// Most devices that one look at a group goes through.
-const BUDGET_MAX: usize = 10_000;
-
-/// Devices that fulfil an expression, as far as a look at it came.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupPage {
-    /// The devices.
-    pub devices: Vec<(DeviceIdBuf, Device)>,
-    /// How many were looked at.
-    pub looked_at: usize,
-    /// Where to go on; `None` if that were all.
-    pub next: Option<Cursor>,
-}
 
 impl Server {
     /// Gives an expression a name, or a named one another expression. Campaigns that were made with it keep theirs.
@@ -101,38 +87,6 @@ impl Server {
                 }
             });
         Ok(groups.collect())
-    }
-
-    /// The devices that fulfil an expression. Goes through no more than `budget` devices, those with a tag that the
-    /// expression demands if it demands one; the cursor says where to go on.
-    ///
-    /// # Errors
-    /// [`CommandError::Filter`]; [`CommandError::Store`] for a cursor of another list.
-    pub async fn devices_where(
-        &self,
-        principal: &Principal,
-        product: &ProductIdBuf,
-        expression: &str,
-        after: Option<&Cursor>,
-        budget: usize,
-    ) -> Result<GroupPage, CommandError> {
-        self.permit(principal, Action::View, product)?;
-        let filter = Filter::parse(expression)?;
-        let view = self.view(product).await?;
-        let place = match filter.needed_tag() {
-            Some(tag) => IndexEntry::new(Index::DeviceTag).text(product.as_str()).text(tag),
-            None => IndexEntry::new(Index::DeviceOrdinal).text(product.as_str()),
-        };
-        let budget = budget.clamp(1, BUDGET_MAX);
-        let page = self.inner.store.scan(&Query::under(place), after, budget).await?;
-        let (looked_at, now) = (page.items.len(), self.now());
-        let devices = page.items.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
-            (Key::Device(id), Record::Device(device)) => {
-                filter.holds(&id, &device, &view.names, now).then_some((id, device))
-            }
-            _ => None,
-        });
-        Ok(GroupPage { devices: devices.collect(), looked_at, next: page.next })
     }
 
     /// What is there under a key now, for a write over it.

@@ -22,7 +22,6 @@ pub use self::amendments::AmendmentState;
 pub use self::content::Upload;
 pub use self::devices::NewDevice;
 pub use self::enrolments::{NewEnrolment, Proof};
-pub use self::groups::GroupPage;
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
 #[cfg(feature = "http")]
