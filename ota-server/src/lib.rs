@@ -8,6 +8,8 @@
 //! - [`engine`] loads, lets the rules decide, commits once, and only then lets answers go;
 //! - [`delivery`] serves blocks under grants, without a database.
 
+#[cfg(feature = "console")]
+pub mod console;
 pub mod conversation;
 pub mod delivery;
 mod digest;

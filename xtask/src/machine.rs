@@ -24,6 +24,9 @@ const NEEDS: &[Need] = &[
     Need { suite: "tests", program: "mosquitto", package: "mosquitto" },
     // The store in Postgres is tried against a real one. Debian keeps its programs off the path, this one excepted.
     Need { suite: "tests", program: "pg_ctlcluster", package: "postgresql" },
+    // The pages are tried in a real browser.
+    Need { suite: "tests", program: "chromium", package: "chromium" },
+    Need { suite: "tests", program: "chromedriver", package: "chromium-driver" },
     // libFuzzer is C++ and is built from source.
     Need { suite: "fuzz", program: "c++", package: "g++" },
 ];

@@ -48,7 +48,7 @@ use self::body::InstallationView;
 use crate::server::Server;
 
 pub use self::auth::{invitation_link, parse_token, token_text};
-#[cfg(feature = "program")]
+#[cfg(any(feature = "console", feature = "program"))]
 pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
 pub use self::problem::Problem;
@@ -106,12 +106,18 @@ pub(crate) struct Api {
 
 /// The API as a router. Mount it at the root of a host, or nest it.
 pub fn router(server: Server, options: Options) -> Router {
-    routes::router(Api {
+    router_with(server, options, Router::new())
+}
+
+/// The API with more beside it, all behind the same guard.
+pub(crate) fn router_with(server: Server, options: Options, more: Router<Api>) -> Router {
+    let api = Api {
         server,
         options: Arc::new(options),
         limiter: Arc::default(),
         answers: Arc::default(),
         live: Arc::default(),
         requests: Arc::default(),
-    })
+    };
+    routes::router(api, more)
 }

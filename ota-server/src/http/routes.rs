@@ -116,7 +116,7 @@ pub fn openapi() -> &'static Value {
     DOCUMENT.get_or_init(|| openapi::document(DESCRIBED_PUBLIC, DESCRIBED))
 }
 
-pub(super) fn router(api: Api) -> Router {
+pub(super) fn router(api: Api, more: Router<Api>) -> Router {
     // What is behind `somebody` cannot be reached by nobody, whatever its handler asks for.
     let authenticated = authenticated()
         .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
@@ -129,6 +129,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/openapi.json", get(system::openapi))
         .merge(public())
         .merge(authenticated)
+        .merge(more)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(input::JSON_BYTES_MAX))

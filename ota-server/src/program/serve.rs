@@ -20,6 +20,7 @@ use super::host::SystemEntropy;
 use super::installation::Installation;
 use super::settings::Settings;
 use super::{Failure, log};
+use crate::console;
 use crate::http::body::InstallationView;
 use crate::http::{self, chain};
 use crate::rules::permission::Principal;
@@ -127,7 +128,7 @@ impl Running {
         let (stop, stopped) = oneshot::channel::<()>();
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let service =
-            http::router(server.clone(), options).into_make_service_with_connect_info::<SocketAddr>();
+            console::router(server.clone(), options).into_make_service_with_connect_info::<SocketAddr>();
         let serving = axum::serve(listener, service);
         let http = tokio::spawn(async move {
             // A sender that is gone ends it as well.

@@ -56,6 +56,12 @@ impl Evidence {
         self.failed.iter().sum()
     }
 
+    /// Devices that failed for this cause.
+    #[must_use]
+    pub const fn failed_by(&self, cause: Cause) -> u64 {
+        self.failed[position(cause)]
+    }
+
     /// Devices that ended, well or badly.
     #[must_use]
     pub fn ended(&self) -> u64 {
@@ -183,7 +189,7 @@ pub fn judge_whole(gate: &Gate, group: u64, seen: &Evidence) -> Verdict {
     Verdict::Fail(Breach { what, seen: not_shown, of: shown })
 }
 
-/// How many devices must have ended for the look after this many.
+/// How many devices must have ended, well, badly or in silence, for the look after this many.
 #[must_use]
 pub fn sample_at(gate: &Gate, looks: u32) -> u64 {
     u64::from(gate.sample_min.max(1)).checked_shl(looks).filter(|_| looks < 40).unwrap_or(u64::MAX)

@@ -1,6 +1,8 @@
 //! Lists for people: what there is, page by page. Only what the caller may look at is in them.
 
-use ota_core::fleet::records::{Campaign, Device, PrincipalRecord, Product, ReleaseRecord, Setting};
+use ota_core::fleet::records::{
+    Attempt, AttemptPhase, Campaign, Device, PrincipalRecord, Product, ReleaseRecord, Setting,
+};
 use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError, Stored, Table, Version};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -24,6 +26,15 @@ pub const SCAN_MAX: usize = 20_000;
 pub struct DevicePage {
     /// The devices.
     pub devices: Vec<(DeviceIdBuf, Device)>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// A page of a campaign's attempts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptPage {
+    /// The attempts, by cause and device.
+    pub attempts: Vec<(DeviceIdBuf, Attempt)>,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
 }
@@ -219,6 +230,30 @@ impl Server {
             Some(Stored { version, record: Record::Principal(record) }) => Ok((version, record)),
             _ => Err(CommandError::NoPrincipal(name.into())),
         }
+    }
+
+    /// The attempts of a campaign that stand in a phase, by cause and device.
+    ///
+    /// # Errors
+    /// [`CommandError`]; [`CommandError::Store`] for a cursor of another list.
+    pub async fn attempts(
+        &self,
+        by: &Principal,
+        campaign: CampaignId,
+        phase: AttemptPhase,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<AttemptPage, CommandError> {
+        let (record, _) = self.campaign_record(campaign).await?;
+        self.permit(by, Action::View, &record.product)?;
+        let place = IndexEntry::new(Index::AttemptPhase).number(campaign.0).number(u64::from(phase.number()));
+        let limit = limit.clamp(1, PAGE_MAX);
+        let page = self.inner.store.scan(&Query::under(place), after, limit).await?;
+        let attempts = page.items.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
+            (Key::Attempt(_, device), Record::Attempt(attempt)) => Some((device, attempt)),
+            _ => None,
+        });
+        Ok(AttemptPage { attempts: attempts.collect(), next: page.next })
     }
 
     /// People and programs that may do something.

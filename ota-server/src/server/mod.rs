@@ -8,6 +8,7 @@
 //! [`Server::run`] joins both into a loop; a simulation calls them itself, with its own clock.
 
 mod checkpoint;
+mod chronicle;
 mod commands;
 mod conversation;
 mod courses;
@@ -39,6 +40,7 @@ use quick_cache::sync::Cache;
 
 pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, CheckpointSink};
 use self::checkpoint::{Checkpoints, Followed};
+pub use self::chronicle::{AuditPage, CampaignLog};
 pub use self::commands::{
     AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewEnrolment, NewProduct, NewToken,
     Proof, Upload,
@@ -47,7 +49,7 @@ pub use self::commands::{
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
 pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
-pub use self::lists::{DevicePage, PAGE_MAX, SCAN_MAX};
+pub use self::lists::{AttemptPage, DevicePage, PAGE_MAX, SCAN_MAX};
 pub use self::queries::{
     DeviceReport, DryRun, FailureGroup, FileDelivery, FleetLine, GateReport, HistoryLine, InstalledFile,
     PhaseCount, ProgressReport, Recount,

@@ -1,0 +1,218 @@
+// What pages do beyond HTML: they stay current, show times in the viewer's zone, sort and filter tables, and upload
+// with progress. Without this file everything but drag and drop works all the same.
+"use strict";
+
+// The server writes times in this zone from the next page on.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+if (!document.cookie.split("; ").includes(`ota_zone=${encodeURIComponent(zone)}`)) {
+  document.cookie = `ota_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=strict`;
+}
+function localTimes(root) {
+  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = form.format(new Date(time.dateTime));
+  }
+}
+
+// A page with parts marked `data-live` is asked for again and again; parts that differ are exchanged.
+const sign = document.querySelector("[data-live-sign]");
+const parts = document.querySelectorAll("[data-live]");
+const every = Number(document.body.dataset.every || 0) * 1000;
+let failures = 0;
+async function refresh() {
+  if (document.hidden || document.querySelector("dialog[open]")) return;
+  try {
+    const answer = await fetch(location.href, { headers: { "x-live": "1" }, credentials: "same-origin" });
+    if (answer.redirected || answer.status === 401) { location.reload(); return; }
+    if (!answer.ok) throw new Error(answer.statusText);
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const old of document.querySelectorAll("[data-live]")) {
+      const part = fresh.getElementById(old.id);
+      // Whoever is typing or has opened something there is not disturbed.
+      const isBusy = old.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+      if (!part || isBusy || part.outerHTML === old.dataset.seen) continue;
+      const focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.id : "";
+      const open = [...old.querySelectorAll("details")].map((one) => one.open);
+      const seen = part.outerHTML;
+      const now = document.importNode(part, true);
+      now.querySelectorAll("details").forEach((one, at) => { one.open = open[at] ?? one.open; });
+      old.replaceWith(now);
+      now.dataset.seen = seen;
+      prepare(now);
+      if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+    }
+    failures = 0;
+    if (sign) { sign.className = "live on"; sign.textContent = `Live, as of ${new Date().toLocaleTimeString()}`; }
+  } catch {
+    failures += 1;
+    if (sign) { sign.className = "live off"; sign.textContent = "No connection: what you see may be old. Trying again."; }
+  }
+}
+if (every && parts.length) {
+  if (sign) { sign.className = "live on"; sign.textContent = "Live"; }
+  const again = () => setTimeout(async () => { await refresh(); again(); }, Math.min(every * 2 ** failures, 60000));
+  again();
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+}
+
+// Tables that are whole on the page sort by their headings and filter by what is typed above them.
+function sortable(table) {
+  table.querySelectorAll("thead th[data-sort]").forEach((heading) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const up = heading.getAttribute("aria-sort") !== "ascending";
+      for (const other of heading.parentNode.children) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const at = [...heading.parentNode.children].indexOf(heading);
+      const key = (row) => row.children[at].dataset.key ?? row.children[at].textContent.trim();
+      const body = table.tBodies[0];
+      const order = (a, b) => key(a).localeCompare(key(b), undefined, { numeric: true, sensitivity: "base" });
+      body.append(...[...body.rows].sort((a, b) => (up ? order(a, b) : order(b, a))));
+    });
+  });
+}
+function filterable(input) {
+  const table = document.getElementById(input.dataset.filter);
+  const said = document.getElementById(`${input.dataset.filter}-said`);
+  const apply = () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of table.tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      shown += row.hidden ? 0 : 1;
+    }
+    if (said) said.textContent = words.length ? `${shown} shown` : "";
+    const url = new URL(location.href);
+    if (input.value) url.searchParams.set("find", input.value); else url.searchParams.delete("find");
+    history.replaceState(null, "", url);
+  };
+  input.closest("[hidden]")?.removeAttribute("hidden");
+  input.value = new URL(location.href).searchParams.get("find") ?? input.value;
+  input.addEventListener("input", apply);
+  if (input.value) apply();
+}
+
+// Files that are dropped or chosen are uploaded at once, one after the other, each with its progress; the form then only
+// names what was uploaded.
+function uploads(form) {
+  const rows = form.querySelector("[data-rows]");
+  const template = form.querySelector("template[data-row]");
+  const drop = form.querySelector("[data-drop]");
+  const said = form.querySelector("[data-said]");
+  const submit = form.querySelector("button.first");
+  const waiting = [];
+  let number = Math.max(-1, ...[...rows.children].map((row) => Number(row.dataset.file))) + 1;
+  let current = null;
+  const tell = () => {
+    const left = waiting.length + (current ? 1 : 0);
+    submit.disabled = left > 0;
+    said.textContent = left ? `${left} of the files on their way` : "";
+  };
+  const next = () => {
+    current = waiting.shift() ?? null;
+    tell();
+    if (!current) return;
+    const { row, file } = current;
+    const state = row.querySelector("[data-state]");
+    const bar = row.querySelector("progress");
+    const request = new XMLHttpRequest();
+    current.request = request;
+    request.upload.addEventListener("progress", (now) => {
+      bar.value = now.lengthComputable ? now.loaded / now.total : 0;
+      state.textContent = `${Math.round(bar.value * 100)} % of ${(file.size / 1048576).toFixed(1)} MiB`;
+    });
+    const failed = (why) => { state.textContent = why; bar.value = 0; };
+    request.addEventListener("load", () => {
+      if (request.status === 201) {
+        row.querySelector("input[type=hidden]").value = request.responseText;
+        bar.value = 1;
+        state.textContent = `${file.size.toLocaleString()} bytes, uploaded`;
+      } else {
+        let why = "";
+        try { why = JSON.parse(request.responseText).detail; } catch { why = request.statusText; }
+        failed(`Refused: ${why}`);
+      }
+    });
+    request.addEventListener("error", () => failed("The upload broke off; choose the file again."));
+    request.addEventListener("loadend", next);
+    request.open("POST", form.dataset.upload);
+    request.setRequestHeader("x-csrf-token", form.dataset.csrf);
+    request.setRequestHeader("content-type", "application/octet-stream");
+    request.send(file);
+  };
+  const add = (file) => {
+    const box = document.createElement("div");
+    box.innerHTML = template.innerHTML.replaceAll("NUMBER", String(number));
+    const row = box.firstElementChild;
+    const field = (name) => row.querySelector(`[name=file-${number}-${name}]`);
+    const before = rows.lastElementChild;
+    field("name").value = file.name;
+    // Files of one package mostly share their revision.
+    field("revision").value = before?.querySelector("[name$=-revision]").value ?? "";
+    rows.append(row);
+    removable(row);
+    number += 1;
+    waiting.push({ row, file });
+    tell();
+    if (!current) next();
+  };
+  const removable = (row) => row.querySelector("[data-remove]").addEventListener("click", () => {
+    const at = waiting.findIndex((one) => one.row === row);
+    if (at >= 0) waiting.splice(at, 1);
+    if (current?.row === row) current.request.abort();
+    row.remove();
+    tell();
+  });
+  [...rows.children].forEach(removable);
+  drop.hidden = false;
+  drop.querySelector("input").addEventListener("change", (event) => {
+    [...event.target.files].forEach(add);
+    event.target.value = "";
+  });
+  for (const kind of ["dragenter", "dragover"]) {
+    drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
+  }
+  drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    [...event.dataTransfer.files].forEach(add);
+  });
+}
+
+// A file whose bytes go into a field as hexadecimal digits.
+function hexFile(box) {
+  box.hidden = false;
+  box.querySelector("input").addEventListener("change", async (event) => {
+    const bytes = new Uint8Array(await event.target.files[0].arrayBuffer());
+    document.getElementById(box.dataset.hexFile).value = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  });
+}
+
+// Fields that only matter for one choice are shown with it.
+function choices(root) {
+  for (const select of root.querySelectorAll("select[data-shows]")) {
+    const show = () => {
+      for (const field of document.querySelectorAll(`[data-if^="${select.name}="]`)) {
+        field.hidden = !field.dataset.if.slice(select.name.length + 1).split(" ").includes(select.value);
+      }
+    };
+    select.addEventListener("change", show);
+    show();
+  }
+}
+
+function prepare(root) {
+  localTimes(root);
+  root.querySelectorAll("table[data-sortable]").forEach(sortable);
+  root.querySelectorAll("input[data-filter]").forEach(filterable);
+  root.querySelectorAll("form[data-upload]").forEach(uploads);
+  root.querySelectorAll("[data-hex-file]").forEach(hexFile);
+  choices(root);
+}
+prepare(document);
+document.querySelector("[data-wrong]")?.focus();

@@ -1,0 +1,393 @@
+//! One device: what it runs, why it has or has not the update, what it went through, and what can be done with it.
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use maud::{Markup, html};
+use ota_core::fleet::records::{AttemptPhase, DeviceStatus};
+use ota_core::number::CampaignId;
+use ota_core::text::DeviceIdBuf;
+use ota_core::time::{Millis, Timestamp};
+use serde::Deserialize;
+
+use super::form::{Fields, Wrong, field};
+use super::page::{Area, Page};
+use super::parts::{
+    self, Tone, ago, badge, campaign_path, cause, device_badge, device_path, phase_badge, product_path, span,
+    time,
+};
+use super::trouble::{Trouble, sentence};
+use super::viewer::Viewer;
+use crate::http::Api;
+use crate::http::body::WhyNotView;
+use crate::rules::permission::Action;
+use crate::rules::planner::WhyNot;
+use crate::server::{CommandError, DeviceReport, HistoryLine, Server};
+
+/// How often the page looks again, in seconds.
+const EVERY_S: u32 = 5;
+fn id_of(text: &str) -> Result<DeviceIdBuf, Trouble> {
+    DeviceIdBuf::new(text).map_err(|why| Trouble::not_found(format!("the device {text:?}: {why}")))
+}
+
+/// What happened just now.
+#[derive(Deserialize)]
+pub(super) struct Done {
+    done: Option<String>,
+}
+
+/// The id that somebody looks for.
+#[derive(Deserialize)]
+pub(super) struct Sought {
+    #[serde(default)]
+    id: String,
+}
+
+/// Goes to the device with this id.
+pub(super) async fn seek(_: Viewer, Query(Sought { id }): Query<Sought>) -> Result<Redirect, Trouble> {
+    Ok(Redirect::to(&device_path(&id_of(id.trim())?)))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    Query(Done { done }): Query<Done>,
+) -> Result<Response, Trouble> {
+    let id = id_of(&id)?;
+    let report = api.server.device(&viewer.by, &id).await?;
+    let product = api.server.product(&viewer.by, &report.product).await?;
+    let titles = titles(&api.server, &viewer, &report).await?;
+    let title = |id: CampaignId| titles.iter().find(|(one, _)| *one == id).map_or("", |(_, title)| title);
+    let now = api.server.time();
+    let done = done.and_then(|word| Verb::from_word(&word)).map(Verb::done);
+    let body = html! {
+        @if let Some(done) = done { div.note.good role="status" { (done) } }
+        div id="device-head" data-live { (head(&viewer, &id, &report, now)) }
+        div.columns.wide-left {
+            div.column {
+                section.panel id="device-why" data-live aria-labelledby="why-title" {
+                    header { h2 id="why-title" { "Why it has or has not the update" } }
+                    (reasons(&viewer, &report, title, now))
+                }
+                section.panel id="device-attempts" data-live aria-labelledby="attempts-title" {
+                    header { h2 id="attempts-title" { "What it went through" } }
+                    @if report.history.is_empty() { p.quiet { "No campaign has reached it yet." } }
+                    @for line in report.history.iter().rev() { (attempt(&viewer, line, title(line.campaign), now)) }
+                }
+            }
+            div.column {
+                section.panel id="device-files" data-live aria-labelledby="files-title" {
+                    header { h2 id="files-title" { "What it runs" } }
+                    (installed(&report))
+                }
+                section.panel aria-labelledby="facts-title" {
+                    header { h2 id="facts-title" { "About it" } }
+                    dl.facts {
+                        dt { "Product" } dd { a href=(product_path(&report.product)) { (product.title) } }
+                        dt { "Tags" }
+                        dd { @if report.tags.is_empty() { span.quiet { "none" } } @for tag in &report.tags { span.tag { (tag) } " " } }
+                    }
+                }
+            }
+        }
+    };
+    let crumbs = [
+        ("Fleet".to_owned(), "/".to_owned()),
+        (product.title.to_string(), product_path(&report.product)),
+        ("Devices".to_owned(), format!("{}/devices", product_path(&report.product))),
+    ];
+    Ok(Page::new(id.as_str(), Area::Fleet, body).under(crumbs).live(EVERY_S).show(&viewer))
+}
+
+/// What the campaigns are called that the report speaks of.
+async fn titles(
+    server: &Server,
+    viewer: &Viewer,
+    report: &DeviceReport,
+) -> Result<Vec<(CampaignId, String)>, Trouble> {
+    let campaigns = server.campaigns(&viewer.by, &report.product).await?;
+    let is_named = |id: &CampaignId| {
+        report.history.iter().any(|line| line.campaign == *id)
+            || report.reasons.iter().any(|(one, _)| one == id)
+    };
+    let named = campaigns.into_iter().filter(|(id, _)| is_named(id));
+    Ok(named.map(|(id, campaign)| (id, campaign.title.into())).collect())
+}
+
+fn head(viewer: &Viewer, id: &DeviceIdBuf, report: &DeviceReport, now: Timestamp) -> Markup {
+    let may = |verb: &Verb| verb.fits(report.status) && viewer.may(verb.action(), &report.product);
+    html! {
+        div.head {
+            div {
+                h1.mono { (id) }
+                div.line {
+                    (device_badge(report.status))
+                    span.quiet { @if report.heard.0 == 0 { "never heard" } @else { "last heard " (ago(viewer, report.heard, now)) } }
+                }
+            }
+            div.buttons {
+                @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
+                    a.button.(verb.class()) id=(format!("verb-{}", verb.word())) href=(format!("{}/{}", device_path(id), verb.word())) { (verb.title()) }
+                }
+            }
+        }
+    }
+}
+
+/// The reason for each campaign under way, the good ones too.
+fn reasons<'t>(
+    viewer: &Viewer,
+    report: &DeviceReport,
+    title: impl Fn(CampaignId) -> &'t str,
+    now: Timestamp,
+) -> Markup {
+    html! {
+        @if report.reasons.is_empty() { p.quiet { "No campaign of its product is under way." } }
+        @for (campaign, why) in &report.reasons {
+            @let (tone, word) = tone(why);
+            div.note.(tone.class()) {
+                div { (badge(tone, word)) " " a href=(campaign_path(*campaign)) { (title(*campaign)) } }
+                div { (why_text(viewer, why, now)) }
+            }
+        }
+    }
+}
+
+fn tone(why: &WhyNot) -> (Tone, &'static str) {
+    use WhyNot as W;
+    match why {
+        W::HasIt => (Tone::Good, "has it"),
+        W::AtWork | W::AwaitingBoot(_) => (Tone::Busy, "on its way"),
+        W::AttemptEnded { phase: AttemptPhase::Confirmed, .. } => (Tone::Warn, "changed since"),
+        W::Revoked | W::Quarantined { .. } | W::AttemptEnded { .. } => (Tone::Bad, "has not got it"),
+        W::Offline(_) | W::Paused(_) | W::RetryAt(_) => (Tone::Warn, "has not got it"),
+        W::NotTargeted | W::SupersededBy(_) => (Tone::Plain, "not for it"),
+        _ => (Tone::Plain, "not yet"),
+    }
+}
+
+/// The reason in a sentence, with times in the viewer's zone.
+fn why_text(viewer: &Viewer, why: &WhyNot, now: Timestamp) -> Markup {
+    use crate::rules::ramp::Turn;
+    match why {
+        WhyNot::BeginsAt(at) => html! { "The campaign begins at " (time(viewer, *at)) "." },
+        WhyNot::NotItsTurn(Turn::About(at)) => html! { "Its turn comes at about " (time(viewer, *at)) "." },
+        WhyNot::OutsideWindow(until) => html! { "Outside the window until " (time(viewer, *until)) "." },
+        WhyNot::RetryAt(at) => html! { "It failed and tries again at " (time(viewer, *at)) "." },
+        WhyNot::AwaitingBoot(Some(until)) => {
+            html! { "It has installed the files; its boot is awaited until " (time(viewer, *until)) "." }
+        }
+        WhyNot::Offline(at) if at.0 > 0 => {
+            html! { "Its turn has come, but it was last heard " (ago(viewer, *at, now)) "." }
+        }
+        WhyNot::AttemptEnded { phase, cause: code } => {
+            html! { "Its attempt ended: " (phase_badge(*phase)) @if *code != 0 { " because of: " (cause(*code)) } "." }
+        }
+        other => html! { (sentence(&WhyNotView::new(0, other).text)) },
+    }
+}
+
+fn installed(report: &DeviceReport) -> Markup {
+    html! {
+        @if report.installed.is_empty() {
+            p.quiet { "It has not told yet what it runs." }
+        } @else {
+            table {
+                thead { tr { th scope="col" { "File" } th scope="col" { "Revision" } } }
+                tbody {
+                    @for file in &report.installed {
+                        tr {
+                            th.mono scope="row" { (file.file) }
+                            td { span.mono { (file.revision) } @if !file.is_released { " " (badge(Tone::Warn, "never released")) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn attempt(viewer: &Viewer, line: &HistoryLine, title: &str, now: Timestamp) -> Markup {
+    let steps = line.moments.iter().enumerate().map(|(index, moment)| {
+        let took = index.checked_sub(1).map(|before| moment.at.since(line.moments[before].at));
+        (moment, took)
+    });
+    let all = line.moments.first().zip(line.moments.last()).map(|(first, last)| last.at.since(first.at));
+    html! {
+        div {
+            div.head {
+                h3 { a href=(campaign_path(line.campaign)) { @if title.is_empty() { "Campaign " (line.campaign) } @else { (title) } } }
+                div.line {
+                    (phase_badge(line.phase))
+                    @if line.attested { (badge(Tone::Good, "vouched for by the device")) }
+                    @if let Some(all) = all.filter(|all| *all > Millis(0)) { span.quiet { "took " (span(all)) } }
+                }
+            }
+            @if line.cause != 0 { p { "Because of: " strong { (cause(line.cause)) } } }
+            @if !line.detail.is_empty() { p { "It said: “" (line.detail) "”" } }
+            ol.moments {
+                @for (moment, took) in steps {
+                    li {
+                        (time(viewer, moment.at))
+                        span {
+                            (parts::words(&moment.phase))
+                            @if moment.cause != 0 { ": " (cause(moment.cause)) }
+                            @match took { Some(took) => { span.quiet { ", after " (span(took)) } } None => { span.quiet { ", " (ago(viewer, moment.at, now)) } } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What people do with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Tag,
+    Release,
+    Revoke,
+}
+
+impl Verb {
+    const ALL: [Self; 3] = [Self::Tag, Self::Release, Self::Revoke];
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.word() == word)
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Tag => "tag",
+            Self::Release => "release",
+            Self::Revoke => "revoke",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Tag => "Change tags",
+            Self::Release => "Let it take part again",
+            Self::Revoke => "Revoke",
+        }
+    }
+
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Tag => "The tags were changed.",
+            Self::Release => "The device takes part again.",
+            Self::Revoke => "The device's credentials are no longer good.",
+        }
+    }
+
+    const fn class(self) -> &'static str {
+        match self {
+            Self::Tag => "",
+            Self::Release => "first",
+            Self::Revoke => "danger",
+        }
+    }
+
+    const fn action(self) -> Action {
+        match self {
+            Self::Tag | Self::Release => Action::KeepDevices,
+            Self::Revoke => Action::RevokeDevice,
+        }
+    }
+
+    fn fits(self, status: DeviceStatus) -> bool {
+        match self {
+            Self::Tag => true,
+            Self::Release => status != DeviceStatus::Active,
+            Self::Revoke => status != DeviceStatus::Revoked,
+        }
+    }
+
+    /// What it does, one sentence each.
+    const fn effects(self) -> &'static [&'static str] {
+        match self {
+            Self::Tag => &[
+                "The device has these tags and no others from now on.",
+                "Campaigns whose target is an expression look at them when it checks in next.",
+            ],
+            Self::Release => &[
+                "This one device takes part in campaigns again, and its failures are forgotten.",
+                "An attempt that has ended does not begin again by this.",
+            ],
+            Self::Revoke => &[
+                "This one device is refused from now on, and its connection is closed.",
+                "What it runs stays as it is; an update that it is working on ends.",
+                "It can be let in again later.",
+            ],
+        }
+    }
+}
+
+fn verb_of(word: &str) -> Result<Verb, Trouble> {
+    Verb::from_word(word).ok_or_else(|| Trouble::not_found(format!("there is no command {word:?}")))
+}
+
+/// Says what a command would do.
+pub(super) async fn confirm(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Path((id, word)): Path<(String, String)>,
+) -> Result<Response, Trouble> {
+    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let report = api.server.device(&viewer.by, &id).await?;
+    let fields = Fields::filled([("tags", report.tags.join(" "))]);
+    Ok(page(&viewer, &id, verb, &fields, &Wrong::default()).show(&viewer))
+}
+
+/// Does what was confirmed, or shows the form again with what is wrong.
+pub(super) async fn perform(
+    State(api): State<Api>,
+    viewer: Viewer,
+    Path((id, word)): Path<(String, String)>,
+    fields: Fields,
+) -> Result<Response, Trouble> {
+    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (server, by) = (&api.server, &viewer.by);
+    let mut wrong = Wrong::default();
+    let reason = if verb == Verb::Revoke { wrong.take("reason", fields.reason("reason")) } else { None };
+    if wrong.is_empty() {
+        let tags: Vec<&str> = fields.text("tags").split_whitespace().collect();
+        let done = match verb {
+            Verb::Tag => server.tag_device(by, &id, &tags).await,
+            Verb::Release => server.release_device(by, &id).await,
+            Verb::Revoke => server.revoke_device(by, &id, reason.unwrap_or_default()).await,
+        };
+        match done {
+            Ok(()) => {
+                return Ok(
+                    Redirect::to(&format!("{}?done={}", device_path(&id), verb.word())).into_response()
+                );
+            }
+            Err(CommandError::Tag(why)) => wrong.field("tags", sentence(&why.to_string())),
+            Err(error) => wrong.refuse(error),
+        }
+    }
+    Ok((wrong.status(), page(&viewer, &id, verb, &fields, &wrong).show(&viewer)).into_response())
+}
+
+fn page(viewer: &Viewer, id: &DeviceIdBuf, verb: Verb, fields: &Fields, wrong: &Wrong) -> Page {
+    let body = html! {
+        section.panel.form {
+            h1 { (verb.title()) ": " span.mono { (id) } }
+            (wrong.summary())
+            h2 { "What it does" }
+            ul { @for effect in verb.effects() { li { (effect) } } }
+            form.form method="post" action=(format!("{}/{}", device_path(id), verb.word())) {
+                (viewer.proof())
+                @if verb == Verb::Tag { (field("tags", "Tags").hint("Words or key=value, with blanks between them, such as: site=berlin lab").text(fields, wrong)) }
+                @if verb == Verb::Revoke { (field("reason", "Why").hint("Whoever reads the audit log sees it.").text(fields, wrong)) }
+                div.buttons {
+                    button.button.first.(if verb == Verb::Revoke { "danger" } else { "" }) { (verb.title()) }
+                    a.button href=(device_path(id)) { "Leave it as it is" }
+                }
+            }
+        }
+    };
+    let crumbs = [("Fleet".to_owned(), "/".to_owned()), (id.as_str().to_owned(), device_path(id))];
+    Page::new(format!("{} {id}", verb.title()), Area::Fleet, body).under(crumbs)
+}

@@ -1,0 +1,192 @@
+//! A real browser without a window, driven over its WebDriver.
+//!
+//! Without Chromium and its driver a test says so loudly and is over; in continuous integration it fails.
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use thirtyfour::prelude::*;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::support::{PASSWORD, World};
+
+/// How long a page may take to show something.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The checks of accessibility, by Deque Systems.
+const AXE: &str = include_str!("axe-core/axe.min.js");
+
+pub(crate) struct Browser {
+    pub(crate) driver: WebDriver,
+    base: String,
+    _profile: tempfile::TempDir,
+    /// Ends with this.
+    _process: Child,
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+impl Browser {
+    /// A fresh browser at the pages of this server, or `None` where there is no browser.
+    pub(crate) async fn open(world: &World) -> Option<Self> {
+        let (Some(driver), Some(browser)) = (program("chromedriver"), program("chromium")) else {
+            let advice = "SKIPPED: no browser; install it with: apt-get install chromium chromium-driver";
+            assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{advice}");
+            eprintln!("{advice}");
+            return None;
+        };
+        let profile = tempfile::tempdir().unwrap();
+        let mut process = Command::new(driver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next_line().await.unwrap().expect("the driver ended before it told its port");
+            if let Some((_, rest)) = line.split_once("successfully on port ") {
+                break rest.trim_end_matches('.').to_owned();
+            }
+        };
+        // Whoever writes to a closed pipe dies of it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let mut wanted = DesiredCapabilities::chrome();
+        wanted.set_binary(browser.to_str().unwrap()).unwrap();
+        let data = format!("--user-data-dir={}", profile.path().display());
+        for flag in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,900",
+            &data,
+        ] {
+            wanted.add_arg(flag).unwrap();
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), wanted).await.unwrap();
+        Some(Self { driver, base: world.url(""), _profile: profile, _process: process })
+    }
+
+    pub(crate) async fn go(&self, path: &str) {
+        self.driver.goto(format!("{}{path}", self.base)).await.unwrap();
+    }
+
+    pub(crate) async fn path(&self) -> String {
+        let url = self.driver.current_url().await.unwrap();
+        url.as_str().trim_start_matches(&self.base).to_owned()
+    }
+
+    /// The first element that this selector finds, once it is there.
+    pub(crate) async fn find(&self, css: &str) -> WebElement {
+        let found = self.driver.query(By::Css(css)).wait(PATIENCE, Duration::from_millis(50)).first().await;
+        match found {
+            Ok(found) => found,
+            Err(why) => panic!("{css} is not at {}: {why}\n{}", self.path().await, self.text().await),
+        }
+    }
+
+    pub(crate) async fn has(&self, css: &str) -> bool {
+        !self.driver.find_all(By::Css(css)).await.unwrap().is_empty()
+    }
+
+    pub(crate) async fn click(&self, css: &str) {
+        let element = self.find(css).await;
+        element.scroll_into_view().await.unwrap();
+        element.click().await.unwrap();
+    }
+
+    /// Types into a field in place of what is there.
+    pub(crate) async fn fill(&self, css: &str, text: &str) {
+        let field = self.find(css).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    pub(crate) async fn choose(&self, css: &str, value: &str) {
+        self.click(&format!("{css} option[value='{value}']")).await;
+    }
+
+    pub(crate) async fn text(&self) -> String {
+        // Asked in one go: a page that renews itself exchanges its elements.
+        self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the page says this, without loading it again.
+    pub(crate) async fn until_it_says(&self, text: &str) {
+        let begin = std::time::Instant::now();
+        loop {
+            let page = self.text().await;
+            if page.contains(text) {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{} does not say {text:?}:\n{page}", self.path().await);
+            // sleeps: a page renews itself at its own pace, and WebDriver has no word for waiting until it did
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) async fn sign_in(&self, name: &str) {
+        self.go("/sign-in").await;
+        self.fill("#name", name).await;
+        self.fill("#password", PASSWORD).await;
+        self.click("main button").await;
+        self.until_it_says(&format!("Signed in as {name}")).await;
+    }
+
+    pub(crate) async fn sign_out(&self) {
+        self.click(".who button").await;
+        self.find("#password").await;
+    }
+
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
+    }
+
+    async fn cdp(&self, command: &str, parameters: Value) -> Value {
+        self.driver.cdp().send_raw(command, parameters).await.unwrap()
+    }
+
+    /// Makes the browser prefer light or dark pages.
+    pub(crate) async fn prefer(&self, scheme: &str) {
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.cdp("Emulation.setEmulatedMedia", features).await;
+    }
+
+    pub(crate) async fn width(&self, pixels: u32) {
+        let metrics = json!({ "width": pixels, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.cdp("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Keeps a picture of the whole page.
+    pub(crate) async fn photograph(&self, name: &str) {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("console");
+        std::fs::create_dir_all(&folder).unwrap();
+        let height = self.run("return document.documentElement.scrollHeight").await.as_u64().unwrap();
+        let width = self.run("return window.innerWidth").await.as_u64().unwrap();
+        let metrics = json!({ "width": width, "height": height.clamp(600, 4000), "deviceScaleFactor": 1, "mobile": false });
+        self.cdp("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.driver.screenshot(&folder.join(format!("{name}.png"))).await.unwrap();
+    }
+
+    /// What is wrong with the page for people who hear it, or use a keyboard, or see little: nothing.
+    pub(crate) async fn assert_accessible(&self, what: &str) {
+        self.run(AXE).await;
+        let script = "const done = arguments[0]; \
+                      axe.run(document, { resultTypes: ['violations'] }).then((found) => done(found.violations.map((one) => \
+                      `${one.id}: ${one.help}: ${one.nodes.map((node) => node.html).join(' | ')}`)), (why) => done([String(why)]));";
+        let found = self.driver.execute_async(script, Vec::new()).await.unwrap().json().clone();
+        assert_eq!(found, json!([]), "{what}");
+    }
+}

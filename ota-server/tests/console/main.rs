@@ -1,0 +1,8 @@
+//! The pages as people use them: a real browser, real HTTP, the real server, simulated devices.
+
+mod browser;
+mod devices;
+mod pages;
+mod stories;
+mod support;
+mod wire;
