@@ -16,8 +16,9 @@ pub fn cbor(data: &[u8]) {
                 assert_eq!(alone.skip(), Ok(item));
                 assert_eq!(alone.finish(), Ok(()));
             }
-            Err(error) => {
-                assert!(error.offset >= start && error.offset <= data.len());
+            Err(malformed) => {
+                let offset = reader.error(malformed).offset;
+                assert!(offset >= start && offset <= data.len());
                 break;
             }
         }
@@ -74,8 +75,8 @@ fn typed(at: &Reader<'_>) {
                 match entries.next_key(&mut reader) {
                     Ok(Some(_)) => drop(reader.skip().expect("values of what can be skipped can be skipped")),
                     Ok(None) => break,
-                    Err(error) => {
-                        let kind = error.kind;
+                    Err(malformed) => {
+                        let kind = reader.error(malformed).kind;
                         assert_eq!(
                             kind,
                             DecodeErrorKind::WrongType,

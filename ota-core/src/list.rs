@@ -3,15 +3,15 @@
 //! A decoder checks every item once and keeps the bytes; iterating decodes them again. So a list of any length
 //! costs two words, and iterating can neither fail nor be surprised.
 
-use crate::cbor::{DecodeError, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{EncodeError, Malformed, Reader, Sink, Writer};
 
 /// Something that can stand in a [`List`].
 pub trait Item<'a>: Sized + Clone {
     /// Reads one item and checks it.
     ///
     /// # Errors
-    /// [`DecodeError`] with the offset of what is wrong.
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError>;
+    /// [`Malformed`], and the reader knows what is wrong.
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed>;
 
     /// Writes one item.
     ///
@@ -52,17 +52,14 @@ impl<'a, T: Item<'a>> List<'a, T> {
     /// Reads an array of at most `limit` items and checks each of them.
     ///
     /// # Errors
-    /// [`DecodeError`] of the array or of the first item that is wrong.
-    pub fn decode(reader: &mut Reader<'a>, limit: usize) -> Result<Self, DecodeError> {
+    /// [`Malformed`] for the array or the first item that is wrong.
+    pub fn decode(reader: &mut Reader<'a>, limit: usize) -> Result<Self, Malformed> {
         let count = reader.array(limit)?;
-        let mut scout = reader.clone();
-        let start = scout.position();
+        let start = reader.position();
         for _ in 0..count {
-            T::decode(&mut scout)?;
+            T::decode(reader)?;
         }
-        let length = scout.position().saturating_sub(start);
-        let items = reader.raw(length)?;
-        Ok(Self { source: Source::Encoded { items, count } })
+        Ok(Self { source: Source::Encoded { items: reader.since(start), count } })
     }
 
     /// Writes the list as an array.
@@ -171,10 +168,10 @@ impl<'a, T: Item<'a>> Iterator for Iter<'a, T> {
 macro_rules! text_item {
     ($kind:ident, $limit:path) => {
         impl<'a> Item<'a> for crate::text::$kind<'a> {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+            fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
                 let offset = reader.position();
                 Self::new(reader.text($limit)?)
-                    .map_err(|_| crate::cbor::DecodeErrorKind::OutOfRange.at(offset))
+                    .map_err(|_| reader.refuse(crate::cbor::DecodeErrorKind::OutOfRange, offset))
             }
 
             fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {
@@ -197,7 +194,7 @@ text_item!(Detail, crate::limits::DETAIL_BYTES_MAX);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cbor::{DecodeErrorKind, to_vec};
+    use crate::cbor::{DecodeErrorKind, from_slice, to_vec};
     use crate::text::Revision;
 
     #[test]
@@ -217,9 +214,8 @@ mod tests {
     #[test]
     fn a_wrong_item_is_found_when_the_list_is_decoded() {
         let bytes = [0x82, 0x61, b'1', 0x61, b'\n'];
-        let found = List::<Revision<'_>>::decode(&mut Reader::new(&bytes), 9);
-        assert_eq!(found.unwrap_err(), DecodeErrorKind::OutOfRange.at(3));
-        let too_many = List::<Revision<'_>>::decode(&mut Reader::new(&bytes), 1);
-        assert_eq!(too_many.unwrap_err().kind, DecodeErrorKind::TooLarge);
+        let of_at_most = |limit| from_slice(&bytes, |reader| List::<Revision<'_>>::decode(reader, limit));
+        assert_eq!(of_at_most(9).unwrap_err(), DecodeErrorKind::OutOfRange.at(3));
+        assert_eq!(of_at_most(1).unwrap_err().kind, DecodeErrorKind::TooLarge);
     }
 }

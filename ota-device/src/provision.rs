@@ -10,7 +10,9 @@
 //! [`provision`] turns it into what the engine expects in the storage. The record of trust is written last: a
 //! factory that loses power leaves a device that says it was never provisioned, and begins again.
 
-use ota_core::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer, to_slice};
+use ota_core::cbor::{
+    DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice, to_slice,
+};
 use ota_core::crypto::Sha256;
 use ota_core::device::{Area, DeviceStorage, Log, Slot, StorageFault};
 use ota_core::limits::{FILES_MAX, ROOT_BODY_BYTES_MAX};
@@ -64,7 +66,7 @@ pub struct FactoryFile<'a> {
 }
 
 impl<'a> Item<'a> for FactoryFile<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(6)?;
         Ok(Self {
             name: FileName::decode(reader)?,
@@ -118,11 +120,14 @@ impl<'a> ProvisioningImage<'a> {
     /// # Errors
     /// [`DecodeError`] with the offset of what is wrong.
     pub fn decode(image: &'a [u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(image);
+        from_slice(image, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(9)?;
         let offset = reader.position();
         if reader.u64()? != VERSION {
-            return Err(DecodeErrorKind::OutOfRange.at(offset));
+            return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset));
         }
         let identity = Identity {
             product: ProductId::decode(reader)?,
@@ -134,7 +139,6 @@ impl<'a> ProvisioningImage<'a> {
         let key = if reader.null()? { None } else { Some(reader.bytes(DEVICE_KEY_BYTES_MAX)?) };
         let files = List::decode(reader, FILES_MAX)?;
         let firmware = if reader.null()? { None } else { Some(InstallTarget::decode(reader)?) };
-        reader.finish()?;
         Ok(Self { identity, root, epoch_floor, key, files, firmware })
     }
 }

@@ -3,7 +3,9 @@
 //! `[[[name, revision, digest], …], [[target, slot, size], …]]`, both lists in the same order, names rising. The first
 //! list is exactly the inventory of a check-in, so it is sent without being built anew.
 
-use ota_core::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer, to_slice};
+use ota_core::cbor::{
+    DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice, to_slice,
+};
 use ota_core::device::Slot;
 use ota_core::limits::FILES_MAX;
 use ota_core::list::{Item, List};
@@ -38,7 +40,7 @@ pub(crate) struct Entry<'a> {
 }
 
 impl<'a> Item<'a> for Place<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         Ok(Self {
             target: InstallTarget::decode(reader)?,
@@ -61,19 +63,21 @@ impl<'a> FileSet<'a> {
 
     /// Reads a set, strictly: both lists equally long, names rising, every digest there.
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(bytes);
+        from_slice(bytes, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(2)?;
         let inventory = List::<InventoryItem<'_>>::decode(reader, FILES_MAX)?;
         let offset = reader.position();
         let places = List::<Place<'_>>::decode(reader, FILES_MAX)?;
-        reader.finish()?;
         let names_rise =
             inventory.iter().zip(inventory.iter().skip(1)).all(|(one, next)| one.file < next.file);
         let digests_known = inventory.iter().all(|item| item.digest.is_some());
         if inventory.len() == places.len() && names_rise && digests_known {
             Ok(Self { inventory, places })
         } else {
-            Err(DecodeErrorKind::OutOfRange.at(offset))
+            Err(reader.refuse(DecodeErrorKind::OutOfRange, offset))
         }
     }
 

@@ -10,6 +10,13 @@ pub struct DecodeError {
     pub offset: usize,
 }
 
+/// The receipt of a [`Reader`](super::Reader) that has refused its bytes: the reader knows what was wrong, and where.
+///
+/// It takes no room, so that the many who pass it on stay small; [`Reader::error`](super::Reader::error) gives the
+/// [`DecodeError`] to the one who wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub(super) ());
+
 /// What was wrong with an encoded item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]

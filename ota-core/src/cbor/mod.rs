@@ -9,8 +9,8 @@ mod error;
 mod reader;
 mod writer;
 
-pub use error::{DecodeError, DecodeErrorKind, EncodeError};
-pub use reader::{MapEntries, Reader};
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, Malformed};
+pub use reader::{MapEntries, Reader, from_slice};
 #[cfg(feature = "alloc")]
 pub use writer::to_vec;
 pub use writer::{Sink, SliceSink, Writer, encoded_length, to_slice};

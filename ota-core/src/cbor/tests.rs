@@ -2,9 +2,15 @@
 
 use super::*;
 
+/// Skips what is next and demands that nothing follows.
+fn skipped(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    let outcome = reader.skip().and_then(|_| reader.finish());
+    outcome.map_err(|malformed| reader.error(malformed))
+}
+
 fn kind_of(bytes: &[u8]) -> Result<(), DecodeErrorKind> {
     let mut reader = Reader::new(bytes);
-    reader.skip().and_then(|_| reader.finish()).map_err(|error| error.kind)
+    skipped(&mut reader).map_err(|error| error.kind)
 }
 
 #[test]
@@ -37,10 +43,8 @@ fn integers_of_rfc_8949_appendix_a() {
             assert_eq!(to_vec(|w| w.i64(value)).unwrap(), bytes, "{hex}");
         }
     }
-    assert_eq!(
-        Reader::new(&unhex("3bffffffffffffffff")).i64().unwrap_err().kind,
-        DecodeErrorKind::OutOfRange
-    );
+    let too_small = from_slice(&unhex("3bffffffffffffffff"), Reader::i64);
+    assert_eq!(too_small, Err(DecodeErrorKind::OutOfRange.at(0)));
     assert_eq!(Reader::new(&unhex("3b7fffffffffffffff")).i64(), Ok(i64::MIN));
     assert_eq!(to_vec(|w| w.i64(i64::MIN)).unwrap(), unhex("3b7fffffffffffffff"));
 }
@@ -134,16 +138,16 @@ fn nesting_bombs_cost_neither_stack_nor_time() {
 #[test]
 fn map_keys_must_rise() {
     let read = |hex: &str| {
-        let bytes = unhex(hex);
-        let mut reader = Reader::new(&bytes);
-        let mut entries = reader.map()?;
-        while let Some(key) = entries.next_key(&mut reader)? {
-            match key {
-                1 | 2 => drop(reader.u64()?),
-                other => entries.skip_optional(other, &mut reader)?,
+        from_slice(&unhex(hex), |reader| {
+            let mut entries = reader.map()?;
+            while let Some(key) = entries.next_key(reader)? {
+                match key {
+                    1 | 2 => drop(reader.u64()?),
+                    other => entries.skip_optional(other, reader)?,
+                }
             }
-        }
-        reader.finish()
+            Ok(())
+        })
     };
     assert_eq!(read("a201000200"), Ok(()));
     assert_eq!(read("a202000100"), Err(DecodeErrorKind::UnsortedKeys.at(3)));
@@ -185,14 +189,16 @@ fn map_keys_rise_inside_of_what_is_skipped_too() {
     ] {
         let bytes = unhex(hex);
         let mut reader = Reader::new(&bytes);
-        assert_eq!(reader.skip().and_then(|_| reader.finish()), outcome, "{hex}");
+        assert_eq!(skipped(&mut reader), outcome, "{hex}");
         // The same as the value of an optional key that this version does not know.
         let value = [&[0xa1, 0x18, 0x40], &bytes[..]].concat();
-        let mut reader = Reader::new(&value);
-        let mut entries = reader.map().unwrap();
-        let key = entries.next_key(&mut reader).unwrap().unwrap();
+        let as_value = from_slice(&value, |reader| {
+            let mut entries = reader.map()?;
+            let key = entries.next_key(reader)?.unwrap();
+            entries.skip_optional(key, reader)
+        });
         let shifted = outcome.map_err(|error: DecodeError| error.kind.at(error.offset + 3));
-        assert_eq!(entries.skip_optional(key, &mut reader).and_then(|()| reader.finish()), shifted, "{hex}");
+        assert_eq!(as_value, shifted, "{hex}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! One integrity string, parsed; every build can read all of them, even those that it cannot compute.
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer};
 use crate::crypto::SignatureAlgorithm;
 use crate::list::Item;
 use crate::number::KeyId;
@@ -175,13 +175,13 @@ const ENCODED_BYTES_MAX: usize = 1 + 8 + 64;
 
 impl<'a> Item<'a> for IntegrityString {
     /// One byte string: the number of the algorithm, then the digest, or the key id and the signature.
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let offset = reader.position();
         let bytes = reader.bytes(ENCODED_BYTES_MAX)?;
         bytes
             .split_first()
             .and_then(|(number, value)| Self::from_parts(*number, value))
-            .ok_or(DecodeErrorKind::OutOfRange.at(offset))
+            .ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))
     }
 
     fn encode<S: Sink + ?Sized>(&self, writer: &mut Writer<'_, S>) -> Result<(), EncodeError> {

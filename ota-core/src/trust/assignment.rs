@@ -1,6 +1,6 @@
 //! The body of an assignment: the server's signed word to one device, good for one check-in.
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice};
 use crate::list::Item;
 use crate::number::{Nonce, ReleaseId};
 use crate::text::DeviceId;
@@ -51,25 +51,27 @@ impl<'a> Assignment<'a> {
     /// # Errors
     /// [`DecodeError`] with the offset of what is wrong.
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(body);
+        from_slice(body, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let mut entries = reader.map()?;
         let (mut device, mut nonce, mut issued, mut expires, mut action) = (None, None, None, None, None);
-        while let Some(key) = entries.next_key(&mut reader)? {
+        while let Some(key) = entries.next_key(reader)? {
             match key {
-                key::DEVICE => device = Some(DeviceId::decode(&mut reader)?),
+                key::DEVICE => device = Some(DeviceId::decode(reader)?),
                 key::NONCE => nonce = Some(Nonce(reader.byte_array()?)),
                 key::ISSUED => issued = Some(Timestamp(reader.u64()?)),
                 key::EXPIRES => expires = Some(Timestamp(reader.u64()?)),
-                key::ACTION => action = Some(Action::decode(&mut reader)?),
-                other => entries.skip_optional(other, &mut reader)?,
+                key::ACTION => action = Some(Action::decode(reader)?),
+                other => entries.skip_optional(other, reader)?,
             }
         }
-        reader.finish()?;
         match (device, nonce, issued, expires, action) {
             (Some(device), Some(nonce), Some(issued), Some(expires), Some(action)) => {
                 Ok(Self { device, nonce, issued, expires, action })
             }
-            _ => Err(DecodeErrorKind::MissingKey.at(0)),
+            _ => Err(reader.refuse(DecodeErrorKind::MissingKey, 0)),
         }
     }
 
@@ -93,14 +95,14 @@ impl<'a> Assignment<'a> {
 }
 
 impl Action {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let offset = reader.position();
         let count = reader.array(2)?;
         match (reader.u64()?, count) {
             (ACTION_NONE, 1) => Ok(Self::None),
             (ACTION_INSTALL, 2) => Ok(Self::Install(ReleaseId(reader.byte_array()?))),
             (ACTION_CANCEL, 2) => Ok(Self::Cancel(ReleaseId(reader.byte_array()?))),
-            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+            _ => Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
         }
     }
 

@@ -4,7 +4,7 @@
 //! assignment as `COSE_Sign1` (tag 18) with its body inside. Algorithm and key id stand in the protected header and
 //! nowhere else, so nothing that a signature does not cover has a meaning.
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer, to_slice};
+use crate::cbor::{DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice, to_slice};
 use crate::crypto::{SIGNATURE_BYTES, SignatureAlgorithm, SignatureVerifier};
 use crate::limits::{ASSIGNMENT_BYTES_MAX, ENVELOPE_BYTES_MAX, SIGNATURES_MAX};
 use crate::list::{Item, List};
@@ -76,7 +76,7 @@ impl<'a> Envelope<'a> {
     /// Reads the envelope of a root or a release and demands that it speaks of exactly this body.
     pub(super) fn over_body(bytes: &'a [u8], body: &HashedBody<'_>) -> Result<Self, TrustError> {
         let envelope = Self::read_sign(bytes)?;
-        let (size, digest) = read_payload(envelope.payload).map_err(TrustError::Envelope)?;
+        let (size, digest) = from_slice(envelope.payload, read_payload).map_err(TrustError::Envelope)?;
         if u64::try_from(body.bytes().len()) == Ok(size) && digest == body.digest() {
             Ok(envelope)
         } else {
@@ -88,7 +88,7 @@ impl<'a> Envelope<'a> {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(TrustError::TooLarge);
         }
-        let envelope = decode_sign(bytes).map_err(TrustError::Envelope)?;
+        let envelope = from_slice(bytes, read_sign).map_err(TrustError::Envelope)?;
         if envelope.repeats_a_key() { Err(TrustError::DuplicateSignature) } else { Ok(envelope) }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Envelope<'a> {
         if bytes.len() > ASSIGNMENT_BYTES_MAX {
             return Err(TrustError::TooLarge);
         }
-        decode_sign1(bytes).map_err(TrustError::Envelope)
+        from_slice(bytes, read_sign1).map_err(TrustError::Envelope)
     }
 
     pub(super) fn signature(&self, index: usize) -> Option<Signature<'a>> {
@@ -186,89 +186,80 @@ pub(super) fn write_payload<S: Sink + ?Sized>(
     writer.bytes(&digest.0)
 }
 
-fn read_payload(payload: &[u8]) -> Result<(u64, Sha256Digest), DecodeError> {
-    let mut reader = Reader::new(payload);
+fn read_payload(reader: &mut Reader<'_>) -> Result<(u64, Sha256Digest), Malformed> {
     reader.tuple(2)?;
     let size = reader.u64()?;
     // Exactly 32 bytes: a shortened digest is refused by its length.
-    let digest = Sha256Digest(reader.byte_array()?);
-    reader.finish()?;
-    Ok((size, digest))
+    Ok((size, Sha256Digest(reader.byte_array()?)))
 }
 
-fn decode_sign(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
-    let mut reader = Reader::new(bytes);
+fn read_sign<'a>(reader: &mut Reader<'a>) -> Result<Envelope<'a>, Malformed> {
     reader.tag(TAG_SIGN)?;
     reader.tuple(4)?;
     // The protected header of the body is empty; RFC 9052 has it written as an empty byte string.
     reader.bytes(0)?;
-    read_empty_map(&mut reader)?;
+    read_empty_map(reader)?;
     let payload = reader.bytes(PAYLOAD_BYTES_MAX)?;
     let offset = reader.position();
-    let signatures = List::decode(&mut reader, SIGNATURES_MAX)?;
+    let signatures = List::decode(reader, SIGNATURES_MAX)?;
     if signatures.is_empty() {
-        return Err(DecodeErrorKind::OutOfRange.at(offset));
+        return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset));
     }
-    reader.finish()?;
     Ok(Envelope { payload, signatures: Signatures::Many(signatures) })
 }
 
-fn decode_sign1(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
-    let mut reader = Reader::new(bytes);
+fn read_sign1<'a>(reader: &mut Reader<'a>) -> Result<Envelope<'a>, Malformed> {
     reader.tag(TAG_SIGN1)?;
     reader.tuple(4)?;
-    let (header, protected) = read_header(&mut reader)?;
-    read_empty_map(&mut reader)?;
+    let (header, protected) = read_header(reader)?;
+    read_empty_map(reader)?;
     let payload = reader.bytes(ASSIGNMENT_BYTES_MAX)?;
-    let signature = read_signature(&mut reader)?;
-    reader.finish()?;
+    let signature = read_signature(reader)?;
     Ok(Envelope { payload, signatures: Signatures::One(Signature { header, protected, signature }) })
 }
 
-fn read_empty_map(reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+fn read_empty_map(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     let offset = reader.position();
     // An unprotected header would be changed by whoever likes, so there is none.
     match reader.map()?.next_key(reader)? {
         None => Ok(()),
-        Some(_) => Err(DecodeErrorKind::OutOfRange.at(offset)),
+        Some(_) => Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
     }
 }
 
-fn read_signature<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; SIGNATURE_BYTES], DecodeError> {
+fn read_signature<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; SIGNATURE_BYTES], Malformed> {
     let offset = reader.position();
-    reader.bytes(SIGNATURE_BYTES)?.try_into().map_err(|_| DecodeErrorKind::OutOfRange.at(offset))
+    reader.bytes(SIGNATURE_BYTES)?.try_into().map_err(|_| reader.refuse(DecodeErrorKind::OutOfRange, offset))
 }
 
-fn read_header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Protected), DecodeError> {
+fn read_header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Protected), Malformed> {
     let offset = reader.position();
     let header = reader.bytes(PROTECTED_BYTES_MAX)?;
-    let protected = Protected::decode(header).map_err(|error| error.kind.at(offset))?;
+    let protected = from_slice(header, Protected::read).map_err(|error| reader.refuse(error.kind, offset))?;
     Ok((header, protected))
 }
 
 impl Protected {
-    fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let mut entries = reader.map()?;
         let (mut algorithm, mut key) = (None, None);
-        while let Some(label) = entries.next_key(&mut reader)? {
+        while let Some(label) = entries.next_key(reader)? {
             let offset = reader.position();
             match label {
                 LABEL_ALGORITHM => {
                     let number = reader.i64()?;
                     algorithm = Some(
                         SignatureAlgorithm::from_cose(number)
-                            .ok_or(DecodeErrorKind::OutOfRange.at(offset))?,
+                            .ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))?,
                     );
                 }
                 LABEL_KEY_ID => key = Some(KeyId(reader.byte_array()?)),
-                _ => return Err(DecodeErrorKind::UnknownCriticalKey.at(offset)),
+                _ => return Err(reader.refuse(DecodeErrorKind::UnknownCriticalKey, offset)),
             }
         }
-        reader.finish()?;
         match (algorithm, key) {
             (Some(algorithm), Some(key)) => Ok(Self { algorithm, key }),
-            _ => Err(DecodeErrorKind::MissingKey.at(0)),
+            _ => Err(reader.refuse(DecodeErrorKind::MissingKey, 0)),
         }
     }
 
@@ -284,7 +275,7 @@ impl Protected {
 }
 
 impl<'a> Item<'a> for Signature<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         let (header, protected) = read_header(reader)?;
         read_empty_map(reader)?;

@@ -2,7 +2,7 @@
 
 use core::cmp::Ordering;
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice};
 use crate::integrity::IntegrityString;
 use crate::limits::{
     BLOCK_MAP_BYTES_MAX, FILES_MAX, HARDWARE_REVISIONS_MAX, INTEGRITY_STRINGS_MAX, RELEASE_BODY_BYTES_MAX,
@@ -119,42 +119,55 @@ impl<'a> Release<'a> {
         if body.len() > RELEASE_BODY_BYTES_MAX {
             return Err(DecodeErrorKind::TooLarge.at(0));
         }
-        let mut reader = Reader::new(body);
+        from_slice(body, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let mut entries = reader.map()?;
         let (mut product, mut hardware, mut package, mut version) = (None, None, None, None);
         let (mut epoch, mut requirements, mut files, mut expires) = (None, List::empty(), None, None);
         let (mut kind, mut notes, mut sbom) = (None, None, None);
-        while let Some(key) = entries.next_key(&mut reader)? {
+        while let Some(key) = entries.next_key(reader)? {
             match key {
-                key::PRODUCT => product = Some(ProductId::decode(&mut reader)?),
-                key::HARDWARE => hardware = Some(decode_hardware(&mut reader)?),
-                key::PACKAGE => package = Some(PackageName::decode(&mut reader)?),
+                key::PRODUCT => product = Some(ProductId::decode(reader)?),
+                key::HARDWARE => hardware = Some(decode_hardware(reader)?),
+                key::PACKAGE => package = Some(PackageName::decode(reader)?),
                 key::VERSION => version = Some(PackageVersion(reader.u64()?)),
                 key::EPOCH => epoch = Some(SecurityEpoch(reader.u32()?)),
-                key::REQUIREMENTS => requirements = decode_some(&mut reader, REQUIREMENTS_MAX)?,
-                key::FILES => files = Some(decode_files(&mut reader)?),
+                key::REQUIREMENTS => requirements = decode_some(reader, REQUIREMENTS_MAX)?,
+                key::FILES => files = Some(decode_files(reader)?),
                 key::EXPIRES => expires = Some(Timestamp(reader.u64()?)),
-                key::KIND => kind = Some(ReleaseKind::decode(&mut reader)?),
-                key::NOTES => notes = Some(Url::decode(&mut reader)?),
+                key::KIND => kind = Some(ReleaseKind::decode(reader)?),
+                key::NOTES => notes = Some(Url::decode(reader)?),
                 key::SBOM => sbom = Some(Sha256Digest(reader.byte_array()?)),
-                other => entries.skip_optional(other, &mut reader)?,
+                other => entries.skip_optional(other, reader)?,
             }
         }
-        reader.finish()?;
-        let missing = DecodeErrorKind::MissingKey.at(0);
-        Ok(Self {
-            product: product.ok_or(missing)?,
-            hardware: hardware.ok_or(missing)?,
-            package: package.ok_or(missing)?,
-            version: version.ok_or(missing)?,
-            epoch: epoch.ok_or(missing)?,
-            requirements,
-            files: files.ok_or(missing)?,
-            expires: expires.ok_or(missing)?,
-            kind: kind.ok_or(missing)?,
-            notes,
-            sbom,
-        })
+        match (product, hardware, package, version, epoch, files, expires, kind) {
+            (
+                Some(product),
+                Some(hardware),
+                Some(package),
+                Some(version),
+                Some(epoch),
+                Some(files),
+                Some(expires),
+                Some(kind),
+            ) => Ok(Self {
+                product,
+                hardware,
+                package,
+                version,
+                epoch,
+                requirements,
+                files,
+                expires,
+                kind,
+                notes,
+                sbom,
+            }),
+            _ => Err(reader.refuse(DecodeErrorKind::MissingKey, 0)),
+        }
     }
 
     /// Writes the body.
@@ -204,42 +217,46 @@ impl ReleaseKind {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let offset = reader.position();
         match reader.u64()? {
             0 => Ok(Self::Feature),
             1 => Ok(Self::Security),
-            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+            _ => Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
         }
     }
 }
 
 /// Reads a list that is not empty; an empty one is written by leaving its key away.
-fn decode_some<'a, T: Item<'a>>(reader: &mut Reader<'a>, limit: usize) -> Result<List<'a, T>, DecodeError> {
+fn decode_some<'a, T: Item<'a>>(reader: &mut Reader<'a>, limit: usize) -> Result<List<'a, T>, Malformed> {
     let offset = reader.position();
     let list = List::decode(reader, limit)?;
-    if list.is_empty() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(list) }
+    if list.is_empty() { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) } else { Ok(list) }
 }
 
 /// Reads the hardware revisions: at least one, in rising order, so that none comes twice.
-fn decode_hardware<'a>(reader: &mut Reader<'a>) -> Result<List<'a, HardwareRevision<'a>>, DecodeError> {
+fn decode_hardware<'a>(reader: &mut Reader<'a>) -> Result<List<'a, HardwareRevision<'a>>, Malformed> {
     let offset = reader.position();
     let hardware = decode_some::<HardwareRevision<'_>>(reader, HARDWARE_REVISIONS_MAX)?;
     for (one, next) in hardware.iter().zip(hardware.iter().skip(1)) {
         match one.cmp(&next) {
             Ordering::Less => {}
-            Ordering::Equal => return Err(DecodeErrorKind::DuplicateKey.at(offset)),
-            Ordering::Greater => return Err(DecodeErrorKind::UnsortedKeys.at(offset)),
+            Ordering::Equal => return Err(reader.refuse(DecodeErrorKind::DuplicateKey, offset)),
+            Ordering::Greater => return Err(reader.refuse(DecodeErrorKind::UnsortedKeys, offset)),
         }
     }
     Ok(hardware)
 }
 
 /// Reads the files: at least one, and no name twice. A release without files would promise something about nothing.
-fn decode_files<'a>(reader: &mut Reader<'a>) -> Result<List<'a, File<'a>>, DecodeError> {
+fn decode_files<'a>(reader: &mut Reader<'a>) -> Result<List<'a, File<'a>>, Malformed> {
     let offset = reader.position();
     let files = decode_some::<File<'_>>(reader, FILES_MAX)?;
-    if has_repeated_name(&files) { Err(DecodeErrorKind::DuplicateKey.at(offset)) } else { Ok(files) }
+    if has_repeated_name(&files) {
+        Err(reader.refuse(DecodeErrorKind::DuplicateKey, offset))
+    } else {
+        Ok(files)
+    }
 }
 
 /// How many names one pass over the files keeps.
@@ -282,7 +299,7 @@ mod file_key {
 }
 
 impl<'a> Item<'a> for File<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let start = reader.position();
         let mut entries = reader.map()?;
         let (mut name, mut revision, mut size, mut target, mut integrity) = (None, None, None, None, None);
@@ -304,7 +321,7 @@ impl<'a> Item<'a> for File<'a> {
             (Some(name), Some(revision), Some(size), Some(target), Some(integrity)) => {
                 Ok(Self { name, revision, size, target, integrity, block_map, urls })
             }
-            _ => Err(DecodeErrorKind::MissingKey.at(start)),
+            _ => Err(reader.refuse(DecodeErrorKind::MissingKey, start)),
         }
     }
 
@@ -335,28 +352,28 @@ impl<'a> Item<'a> for File<'a> {
 }
 
 /// Reads the integrity strings of a file: at least one, in rising order, so that none of an algorithm comes twice.
-fn decode_integrity<'a>(reader: &mut Reader<'a>) -> Result<List<'a, IntegrityString>, DecodeError> {
+fn decode_integrity<'a>(reader: &mut Reader<'a>) -> Result<List<'a, IntegrityString>, Malformed> {
     let offset = reader.position();
     let strings = List::<IntegrityString>::decode(reader, INTEGRITY_STRINGS_MAX)?;
     let mut last = None;
     for string in strings {
         if last.is_some_and(|last| last >= string.algorithm()) {
-            return Err(DecodeErrorKind::UnsortedKeys.at(offset));
+            return Err(reader.refuse(DecodeErrorKind::UnsortedKeys, offset));
         }
         last = Some(string.algorithm());
     }
     // A file without an integrity string would be a file without a check.
-    if last.is_none() { Err(DecodeErrorKind::OutOfRange.at(offset)) } else { Ok(strings) }
+    if last.is_none() { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) } else { Ok(strings) }
 }
 
 impl BlockMapRef {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         let offset = reader.position();
         let unit = reader.u32()?;
         let size = ByteLength(reader.u64()?);
         if !(UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&unit) || size.0 > BLOCK_MAP_BYTES_MAX {
-            return Err(DecodeErrorKind::OutOfRange.at(offset));
+            return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset));
         }
         Ok(Self { unit, size, digest: Sha256Digest(reader.byte_array()?) })
     }
@@ -373,7 +390,7 @@ const REQUIRE_FILE_REVISION: u64 = 0;
 const REQUIRE_EPOCH: u64 = 1;
 
 impl<'a> Item<'a> for Requirement<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let offset = reader.position();
         let count = reader.array(3)?;
         match (reader.u64()?, count) {
@@ -382,7 +399,7 @@ impl<'a> Item<'a> for Requirement<'a> {
                 revision: Revision::decode(reader)?,
             }),
             (REQUIRE_EPOCH, 2) => Ok(Self::EpochAtLeast(SecurityEpoch(reader.u32()?))),
-            _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+            _ => Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The body of a root: whose keys count for what.
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice};
 use crate::crypto::{PUBLIC_KEY_BYTES_MAX, Sha256, SignatureAlgorithm, key_id};
 use crate::integrity::Strength;
 use crate::limits::{KEYS_MAX, ROLE_KEYS_MAX, ROOT_BODY_BYTES_MAX};
@@ -77,31 +77,29 @@ impl<'a> Root<'a> {
         if body.len() > ROOT_BODY_BYTES_MAX {
             return Err(TrustError::TooLarge);
         }
-        let root = Self::read(body).map_err(TrustError::Body)?;
+        let root = from_slice(body, Self::read).map_err(TrustError::Body)?;
         let ids = root.key_ids::<H>();
         root.check(&ids).map_err(TrustError::Root)?;
         Ok((root, ids))
     }
 
-    fn read(body: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(body);
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let mut entries = reader.map()?;
         let (mut product, mut version, mut issued, mut expires) = (None, None, None, None);
         let (mut keys, mut roles, mut strength_min, mut development) = (None, None, None, false);
-        while let Some(key) = entries.next_key(&mut reader)? {
+        while let Some(key) = entries.next_key(reader)? {
             match key {
-                key::PRODUCT => product = Some(ProductId::decode(&mut reader)?),
+                key::PRODUCT => product = Some(ProductId::decode(reader)?),
                 key::VERSION => version = Some(RootVersion(reader.u32()?)),
                 key::ISSUED => issued = Some(Timestamp(reader.u64()?)),
                 key::EXPIRES => expires = Some(Timestamp(reader.u64()?)),
-                key::KEYS => keys = Some(List::decode(&mut reader, KEYS_MAX)?),
-                key::ROLES => roles = Some(read_roles(&mut reader)?),
-                key::STRENGTH_MIN => strength_min = Some(read_strength(&mut reader)?),
-                key::DEVELOPMENT => development = read_true(&mut reader)?,
-                other => entries.skip_optional(other, &mut reader)?,
+                key::KEYS => keys = Some(List::decode(reader, KEYS_MAX)?),
+                key::ROLES => roles = Some(read_roles(reader)?),
+                key::STRENGTH_MIN => strength_min = Some(read_strength(reader)?),
+                key::DEVELOPMENT => development = read_true(reader)?,
+                other => entries.skip_optional(other, reader)?,
             }
         }
-        reader.finish()?;
         match (product, version, issued, expires, keys, roles, strength_min) {
             (
                 Some(product),
@@ -112,7 +110,7 @@ impl<'a> Root<'a> {
                 Some(roles),
                 Some(strength_min),
             ) => Ok(Self { product, version, issued, expires, keys, roles, strength_min, development }),
-            _ => Err(DecodeErrorKind::MissingKey.at(0)),
+            _ => Err(reader.refuse(DecodeErrorKind::MissingKey, 0)),
         }
     }
 
@@ -223,7 +221,7 @@ impl<'a> Root<'a> {
 /// The ids of a root's keys, in the order of the keys; what lies behind the last key means nothing.
 pub(super) type KeyIds = [KeyId; KEYS_MAX];
 
-fn read_roles<'a>(reader: &mut Reader<'a>) -> Result<[RoleKeys<'a>; 4], DecodeError> {
+fn read_roles<'a>(reader: &mut Reader<'a>) -> Result<[RoleKeys<'a>; 4], Malformed> {
     reader.tuple(Role::ALL.len())?;
     Ok([
         RoleKeys::decode(reader)?,
@@ -241,20 +239,20 @@ const fn strength_number(strength: Strength) -> u8 {
     }
 }
 
-fn read_strength(reader: &mut Reader<'_>) -> Result<Strength, DecodeError> {
+fn read_strength(reader: &mut Reader<'_>) -> Result<Strength, Malformed> {
     let offset = reader.position();
     match reader.u64()? {
         0 => Ok(Strength::Checksum),
         1 => Ok(Strength::Hash),
         2 => Ok(Strength::Signature),
-        _ => Err(DecodeErrorKind::OutOfRange.at(offset)),
+        _ => Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
     }
 }
 
 /// A flag is written only when it is set, so that each body has one encoding.
-fn read_true(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+fn read_true(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     let offset = reader.position();
-    if reader.bool()? { Ok(true) } else { Err(DecodeErrorKind::OutOfRange.at(offset)) }
+    if reader.bool()? { Ok(true) } else { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) }
 }
 
 impl<'a> RoleKeys<'a> {
@@ -264,10 +262,11 @@ impl<'a> RoleKeys<'a> {
         Self { keys: List::empty(), threshold: 0, generation: Generation(0) }
     }
 
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         let offset = reader.position();
-        let threshold = u8::try_from(reader.u64()?).map_err(|_| DecodeErrorKind::OutOfRange.at(offset))?;
+        let threshold =
+            u8::try_from(reader.u64()?).map_err(|_| reader.refuse(DecodeErrorKind::OutOfRange, offset))?;
         let generation = Generation(reader.u32()?);
         Ok(Self { keys: List::decode(reader, ROLE_KEYS_MAX)?, threshold, generation })
     }
@@ -317,15 +316,15 @@ impl Key<'_> {
 }
 
 impl<'a> Item<'a> for Key<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(2)?;
         let offset = reader.position();
-        let algorithm =
-            SignatureAlgorithm::from_cose(reader.i64()?).ok_or(DecodeErrorKind::OutOfRange.at(offset))?;
+        let algorithm = SignatureAlgorithm::from_cose(reader.i64()?)
+            .ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))?;
         let offset = reader.position();
         let public = reader.bytes(PUBLIC_KEY_BYTES_MAX)?;
         if public.len() != algorithm.public_key_bytes() {
-            return Err(DecodeErrorKind::OutOfRange.at(offset));
+            return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset));
         }
         Ok(Self { algorithm, public })
     }
@@ -338,7 +337,7 @@ impl<'a> Item<'a> for Key<'a> {
 }
 
 impl<'a> Item<'a> for KeyId {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self(reader.byte_array()?))
     }
 

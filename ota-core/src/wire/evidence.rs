@@ -12,7 +12,7 @@
 use core::ops::Range;
 
 use super::codec::{EVIDENCE, Opened, kind, positions};
-use crate::cbor::{DecodeError, EncodeError};
+use crate::cbor::{DecodeError, EncodeError, Malformed, Reader};
 use crate::crypto::{Authenticator, MAC_BYTES, MacError};
 use crate::number::BootCounter;
 use crate::text::DeviceId;
@@ -49,7 +49,9 @@ impl<'a> Covered<'a> {
     /// # Errors
     /// [`DecodeError`] if the message cannot be read; call it after [`Up::decode`] and there is none.
     pub fn of(device: DeviceId<'a>, message: &'a [u8]) -> Result<Option<Self>, DecodeError> {
-        Ok(mac_range(message)?.and_then(|range| Self::around(device, message, range)))
+        let mut reader = Reader::new(message);
+        let range = mac_range(&mut reader).map_err(|malformed| reader.error(malformed))?;
+        Ok(range.and_then(|range| Self::around(device, message, range)))
     }
 
     /// The pieces to be authenticated, in order. Feeding them one by one equals feeding them joined.
@@ -100,7 +102,7 @@ impl Up<'_> {
         let blank = self.with_evidence(Evidence { boot, sequence, mac: [0; MAC_BYTES] });
         let length = blank.encode_to_slice(buffer)?.len();
         let written = buffer.get_mut(..length).unwrap_or_default();
-        if let Ok(Some(range)) = mac_range(written)
+        if let Ok(Some(range)) = mac_range(&mut Reader::new(written))
             && let Some(covered) = Covered::around(device, written, range.clone())
         {
             let code = key.authenticate(&covered.pieces())?;
@@ -124,17 +126,16 @@ impl Up<'_> {
 }
 
 /// Where the code stands in an encoded message that carries one.
-fn mac_range(message: &[u8]) -> Result<Option<Range<usize>>, DecodeError> {
-    let mut opened = Opened::read(message)?;
+fn mac_range(reader: &mut Reader<'_>) -> Result<Option<Range<usize>>, Malformed> {
+    let opened = Opened::read(reader)?;
     let positions = match opened.kind {
         kind::CHECK_IN => positions::CHECK_IN,
         kind::REPORT => positions::REPORT,
         _ => return Ok(None),
     };
-    if !opened.has_extensions(positions)? {
+    if !opened.has_extensions(positions, reader)? {
         return Ok(None);
     }
-    let reader = &mut opened.reader;
     // The type has been read with the head.
     for _ in 1..positions {
         reader.skip()?;

@@ -1,6 +1,6 @@
 //! What a device says to the server.
 
-use crate::cbor::{DecodeError, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{EncodeError, Malformed, Reader, Sink, Writer};
 use crate::integrity::Algorithm;
 use crate::list::{Item, List};
 use crate::number::{
@@ -55,7 +55,7 @@ pub struct InventoryItem<'a> {
 }
 
 impl<'a> Item<'a> for InventoryItem<'a> {
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         Ok(Self {
             file: FileName::decode(reader)?,

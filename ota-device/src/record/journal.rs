@@ -1,6 +1,6 @@
 //! Log `Journal`: how far the download has come, or how the last attempt ended.
 
-use ota_core::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, to_slice};
+use ota_core::cbor::{DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, from_slice, to_slice};
 use ota_core::number::{ByteLength, FileIndex, OfferId, ReleaseId};
 use ota_core::wire::{Phase, ReportCode};
 
@@ -48,11 +48,14 @@ impl JournalRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(record);
+        from_slice(record, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let count = reader.array(7)?;
         version(reader)?;
         let offset = reader.position();
-        let this = match (reader.u64()?, count) {
+        Ok(match (reader.u64()?, count) {
             (0, 7) => Self::Fetching {
                 release: release(reader)?,
                 body_bytes: reader.u32()?,
@@ -66,9 +69,7 @@ impl JournalRecord {
                 code: ReportCode::from_number(reader.u16()?),
             },
             (2, 2) => Self::Nothing,
-            _ => return Err(DecodeErrorKind::OutOfRange.at(offset)),
-        };
-        reader.finish()?;
-        Ok(this)
+            _ => return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
+        })
     }
 }

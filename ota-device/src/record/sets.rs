@@ -1,6 +1,8 @@
 //! Log `Sets`: which files belong together, and which set of them is kept, on trial or on its way out.
 
-use ota_core::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer, to_slice};
+use ota_core::cbor::{
+    DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer, from_slice, to_slice,
+};
 use ota_core::device::Slot;
 use ota_core::number::{OfferId, ReleaseId, ReportSequence, SecurityEpoch, Sha256Digest};
 use ota_core::wire::{Phase, ReportCode};
@@ -99,17 +101,18 @@ impl SetsRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(record);
+        from_slice(record, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(5)?;
         version(reader)?;
-        let this = Self {
+        Ok(Self {
             state: read_state(reader)?,
             kept: read_set(reader)?,
             other: optional(reader, read_set)?,
             attempt: optional(reader, read_attempt)?,
-        };
-        reader.finish()?;
-        Ok(this)
+        })
     }
 }
 
@@ -142,7 +145,7 @@ fn write_state<S: Sink + ?Sized>(out: &mut Writer<'_, S>, state: SetState) -> Re
     }
 }
 
-fn read_state(reader: &mut Reader<'_>) -> Result<SetState, DecodeError> {
+fn read_state(reader: &mut Reader<'_>) -> Result<SetState, Malformed> {
     let offset = reader.position();
     let count = reader.array(3)?;
     Ok(match (reader.u64()?, count) {
@@ -154,7 +157,7 @@ fn read_state(reader: &mut Reader<'_>) -> Result<SetState, DecodeError> {
         (1, 1) => SetState::Committed,
         (2, 2) => SetState::Trial { starts: coded(reader, |number| u8::try_from(number).ok())? },
         (3, 2) => SetState::Reverting(ReportCode::from_number(reader.u16()?)),
-        _ => return Err(DecodeErrorKind::OutOfRange.at(offset)),
+        _ => return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)),
     })
 }
 
@@ -173,7 +176,7 @@ fn write_set<S: Sink + ?Sized>(out: &mut Writer<'_, S>, set: &SetRef) -> Result<
     }
 }
 
-fn read_set(reader: &mut Reader<'_>) -> Result<SetRef, DecodeError> {
+fn read_set(reader: &mut Reader<'_>) -> Result<SetRef, Malformed> {
     reader.tuple(4)?;
     Ok(SetRef {
         slot: read_slot(reader)?,
@@ -194,7 +197,7 @@ fn write_attempt<S: Sink + ?Sized>(out: &mut Writer<'_, S>, attempt: &Attempt) -
     out.u64(u64::from(attempt.epoch.0))
 }
 
-fn read_attempt(reader: &mut Reader<'_>) -> Result<Attempt, DecodeError> {
+fn read_attempt(reader: &mut Reader<'_>) -> Result<Attempt, Malformed> {
     reader.tuple(4)?;
     Ok(Attempt {
         release: release(reader)?,

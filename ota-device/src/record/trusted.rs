@@ -1,6 +1,6 @@
 //! Log `Trusted`: what is trusted, where its root lies, how often the device has started.
 
-use ota_core::cbor::{DecodeError, EncodeError, Reader, to_slice};
+use ota_core::cbor::{DecodeError, EncodeError, Malformed, Reader, from_slice, to_slice};
 use ota_core::device::Slot;
 use ota_core::number::{BootCounter, Generation, RootVersion, SecurityEpoch};
 use ota_core::time::Timestamp;
@@ -40,7 +40,10 @@ impl TrustedRecord {
     }
 
     pub(crate) fn decode(record: &[u8]) -> Result<Self, DecodeError> {
-        let reader = &mut Reader::new(record);
+        from_slice(record, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(9)?;
         version(reader)?;
         let root = RootVersion(reader.u32()?);
@@ -55,7 +58,6 @@ impl TrustedRecord {
         }
         let last_time = Timestamp(reader.u64()?);
         let boots = BootCounter(reader.u32()?);
-        reader.finish()?;
         let state = TrustedState { root, root_digest, epoch, generations, last_time };
         Ok(Self { state, root_slot, root_bytes, boots })
     }

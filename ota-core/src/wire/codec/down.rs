@@ -5,7 +5,7 @@ use super::{
     Opened, Out, bounded_bytes, encoders, ensure, grant, is_on_the_wire, kind, no_extensions, nullable,
     offer_id, positions,
 };
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, from_slice};
 use crate::limits::{
     ASSIGNMENT_BYTES_MAX, BLOCK_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, ENVELOPE_BYTES_MAX, GRANT_BYTES_MAX,
     MESSAGE_BYTES_MAX, RELEASE_BODY_BYTES_MAX, ROOT_BODY_BYTES_MAX,
@@ -26,7 +26,11 @@ impl<'a> Down<'a> {
     /// # Errors
     /// [`DecodeError`] says what is wrong and where.
     pub fn decode(message: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut opened = Opened::read(message)?;
+        from_slice(message, Self::read)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let opened = Opened::read(reader)?;
         let positions = match opened.kind {
             kind::NOTIFY => positions::NOTIFY,
             kind::OFFER => positions::OFFER,
@@ -36,10 +40,9 @@ impl<'a> Down<'a> {
             kind::BUSY => positions::BUSY,
             kind::REFUSE => positions::REFUSE,
             kind::CANCEL => positions::CANCEL,
-            _ => return Err(opened.unknown_type()),
+            _ => return Err(opened.unknown_type(reader)),
         };
-        let extended = opened.has_extensions(positions)?;
-        let reader = &mut opened.reader;
+        let extended = opened.has_extensions(positions, reader)?;
         let decoded = match opened.kind {
             kind::NOTIFY => Self::Notify(Notify),
             kind::OFFER => Self::Offer(Offer::read(reader)?),
@@ -82,7 +85,7 @@ impl<'a> Down<'a> {
 }
 
 impl<'a> Offer<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self {
             assignment: assignment(reader)?,
             release: ReleaseSizes::read(reader)?,
@@ -107,11 +110,11 @@ impl<'a> Offer<'a> {
 }
 
 impl ReleaseSizes {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(2)?;
         let offset = reader.position();
         let sizes = Self { body: reader.u32()?, envelope: reader.u32()? };
-        if sizes.are_allowed() { Ok(sizes) } else { Err(DecodeErrorKind::OutOfRange.at(offset)) }
+        if sizes.are_allowed() { Ok(sizes) } else { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) }
     }
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), EncodeError> {
@@ -131,12 +134,12 @@ impl ReleaseSizes {
 }
 
 impl RootHint {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         let newest = RootVersion(reader.u32()?);
         let offset = reader.position();
         let hint = Self { newest, next_body: reader.u32()?, next_envelope: reader.u32()? };
-        if hint.is_allowed() { Ok(hint) } else { Err(DecodeErrorKind::OutOfRange.at(offset)) }
+        if hint.is_allowed() { Ok(hint) } else { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) }
     }
 
     fn write(&self, out: &mut Out<'_>) -> Result<(), EncodeError> {
@@ -156,7 +159,7 @@ impl RootHint {
 }
 
 impl<'a> UpToDate<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         Ok(Self {
             assignment: assignment(reader)?,
             roots: RootHint::read(reader)?,
@@ -180,7 +183,7 @@ impl<'a> UpToDate<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let offer = reader.byte_array()?;
         let part = read_part(reader)?;
         let offset_at = reader.position();
@@ -189,10 +192,10 @@ impl<'a> Block<'a> {
         let bytes = reader.bytes(usize::MAX)?;
         let Some(length) = block_length(bytes) else {
             let kind = if bytes.is_empty() { DecodeErrorKind::OutOfRange } else { DecodeErrorKind::TooLarge };
-            return Err(kind.at(bytes_at));
+            return Err(reader.refuse(kind, bytes_at));
         };
         if !offset.fits(length, part.size_max()) {
-            return Err(DecodeErrorKind::OutOfRange.at(offset_at));
+            return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset_at));
         }
         Ok(Self { offer, part, offset, bytes })
     }
@@ -209,7 +212,7 @@ impl<'a> Block<'a> {
 }
 
 impl ReportAck {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self { offer: offer_id(reader)?, sequence: ReportSequence(reader.u32()?) })
     }
 
@@ -221,7 +224,7 @@ impl ReportAck {
 }
 
 impl Refuse {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self { code: RefuseCode::from_number(reader.u16()?), offer: nullable(reader, offer_id)? })
     }
 
@@ -240,11 +243,11 @@ fn head(out: &mut Out<'_>, kind: u64, positions: usize) -> Result<(), EncodeErro
     out.u64(kind)
 }
 
-fn assignment<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+fn assignment<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
     reader.bytes(ASSIGNMENT_BYTES_MAX)
 }
 
-fn millis(reader: &mut Reader<'_>) -> Result<Millis, DecodeError> {
+fn millis(reader: &mut Reader<'_>) -> Result<Millis, Malformed> {
     reader.u64().map(Millis)
 }
 

@@ -6,7 +6,7 @@
 mod down;
 mod up;
 
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader, Sink, Writer};
+use crate::cbor::{DecodeErrorKind, EncodeError, Malformed, Reader, Sink, Writer};
 use crate::limits::{CONTROL_MESSAGE_BYTES_MAX, GRANT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::number::OfferId;
 use crate::wire::Part;
@@ -49,47 +49,47 @@ pub(super) const EVIDENCE: u64 = 0;
 /// A writer into whatever sink there is: one copy of the encoder serves them all.
 pub(crate) type Out<'w> = Writer<'w, dyn Sink + 'w>;
 
-/// A message whose head has been read.
-pub(super) struct Opened<'a> {
-    pub(super) reader: Reader<'a>,
+/// The head of a message that has been read.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
     /// Its type.
     pub(super) kind: u64,
     kind_offset: usize,
     count: usize,
 }
 
-impl<'a> Opened<'a> {
+impl Opened {
     /// Reads the head of the array and the type.
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, DecodeError> {
-        if message.len() > MESSAGE_BYTES_MAX {
-            return Err(DecodeErrorKind::TooLarge.at(0));
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let length = reader.input().len();
+        if length > MESSAGE_BYTES_MAX {
+            return Err(reader.refuse(DecodeErrorKind::TooLarge, 0));
         }
-        let mut reader = Reader::new(message);
         let count = reader.array(MESSAGE_BYTES_MAX)?;
         // The type of an empty array is missing, whatever bytes follow it.
         if count == 0 {
-            return Err(DecodeErrorKind::WrongCount.at(0));
+            return Err(reader.refuse(DecodeErrorKind::WrongCount, 0));
         }
         let kind_offset = reader.position();
         let kind = reader.u64()?;
-        if kind != kind::BLOCK && message.len() > CONTROL_MESSAGE_BYTES_MAX {
-            return Err(DecodeErrorKind::TooLarge.at(0));
+        if kind != kind::BLOCK && length > CONTROL_MESSAGE_BYTES_MAX {
+            return Err(reader.refuse(DecodeErrorKind::TooLarge, 0));
         }
-        Ok(Self { reader, kind, kind_offset, count })
+        Ok(Self { kind, kind_offset, count })
     }
 
     /// Whether extensions follow the `positions` of this type; any other number of elements is an error.
-    pub(super) fn has_extensions(&self, positions: usize) -> Result<bool, DecodeError> {
+    pub(super) fn has_extensions(self, positions: usize, reader: &mut Reader<'_>) -> Result<bool, Malformed> {
         match self.count.checked_sub(positions) {
             Some(0) => Ok(false),
             Some(1) => Ok(true),
-            _ => Err(DecodeErrorKind::WrongCount.at(0)),
+            _ => Err(reader.refuse(DecodeErrorKind::WrongCount, 0)),
         }
     }
 
-    /// The error for a type that does not exist in this direction.
-    pub(super) const fn unknown_type(&self) -> DecodeError {
-        DecodeErrorKind::UnknownType.at(self.kind_offset)
+    /// Refuses a type that does not exist in this direction.
+    pub(super) const fn unknown_type(self, reader: &mut Reader<'_>) -> Malformed {
+        reader.refuse(DecodeErrorKind::UnknownType, self.kind_offset)
     }
 }
 
@@ -98,8 +98,8 @@ impl<'a> Opened<'a> {
 fn extensions<'a>(
     reader: &mut Reader<'a>,
     present: bool,
-    mut known: impl FnMut(u64, &mut Reader<'a>) -> Result<bool, DecodeError>,
-) -> Result<(), DecodeError> {
+    mut known: impl FnMut(u64, &mut Reader<'a>) -> Result<bool, Malformed>,
+) -> Result<(), Malformed> {
     if present {
         let start = reader.position();
         let mut entries = reader.map()?;
@@ -112,33 +112,33 @@ fn extensions<'a>(
         }
         // Without extensions the map is left away, so that a message has one encoding.
         if is_empty {
-            return Err(DecodeErrorKind::WrongCount.at(start));
+            return Err(reader.refuse(DecodeErrorKind::WrongCount, start));
         }
     }
     reader.finish()
 }
 
-fn no_extensions(reader: &mut Reader<'_>, present: bool) -> Result<(), DecodeError> {
+fn no_extensions(reader: &mut Reader<'_>, present: bool) -> Result<(), Malformed> {
     extensions(reader, present, |_, _| Ok(false))
 }
 
 /// Reads `null` or a value.
 fn nullable<'a, T>(
     reader: &mut Reader<'a>,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Result<Option<T>, DecodeError> {
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
     if reader.null()? { Ok(None) } else { read(reader).map(Some) }
 }
 
 /// Reads a value and demands that it is allowed.
 fn allowed<'a, T: Copy>(
     reader: &mut Reader<'a>,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Malformed>,
     is_allowed: impl FnOnce(T) -> bool,
-) -> Result<T, DecodeError> {
+) -> Result<T, Malformed> {
     let offset = reader.position();
     let value = read(reader)?;
-    if is_allowed(value) { Ok(value) } else { Err(DecodeErrorKind::OutOfRange.at(offset)) }
+    if is_allowed(value) { Ok(value) } else { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) }
 }
 
 /// Refuses to write what no reader would accept.
@@ -146,7 +146,7 @@ pub(crate) fn ensure(is_allowed: bool) -> Result<(), EncodeError> {
     if is_allowed { Ok(()) } else { Err(EncodeError::TooLarge) }
 }
 
-fn offer_id(reader: &mut Reader<'_>) -> Result<OfferId, DecodeError> {
+fn offer_id(reader: &mut Reader<'_>) -> Result<OfferId, Malformed> {
     reader.byte_array().map(OfferId)
 }
 

@@ -4,7 +4,7 @@ use super::{
     EVIDENCE, Opened, Out, allowed, encoders, ensure, extensions, grant, is_on_the_wire, kind, no_extensions,
     nullable, offer_id, positions,
 };
-use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Reader};
+use crate::cbor::{DecodeError, DecodeErrorKind, EncodeError, Malformed, Reader, from_slice};
 use crate::limits::{
     BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, CONTROL_MESSAGE_BYTES_MAX, GRANT_BYTES_MAX, INVENTORY_MAX,
     REQUEST_BYTES_MAX, WANT_BITMAP_BYTES_MAX,
@@ -30,13 +30,15 @@ impl<'a> Up<'a> {
     /// [`DecodeError`] says what is wrong and where. [`DecodeErrorKind::UnknownType`] means a message of a newer
     /// protocol; `RefuseCode::from` makes the answer.
     pub fn decode(message: &'a [u8]) -> Result<Self, DecodeError> {
-        let opened = Opened::read(message)?;
-        match opened.kind {
-            kind::CHECK_IN => CheckIn::read(opened).map(Self::CheckIn),
-            kind::WANT_BLOCKS => WantBlocks::read(opened).map(Self::WantBlocks),
-            kind::REPORT => Report::read(opened).map(Self::Report),
-            _ => Err(opened.unknown_type()),
-        }
+        from_slice(message, |reader| {
+            let opened = Opened::read(reader)?;
+            match opened.kind {
+                kind::CHECK_IN => CheckIn::read(opened, reader).map(Self::CheckIn),
+                kind::WANT_BLOCKS => WantBlocks::read(opened, reader).map(Self::WantBlocks),
+                kind::REPORT => Report::read(opened, reader).map(Self::Report),
+                _ => Err(opened.unknown_type(reader)),
+            }
+        })
     }
 
     const fn size_max(&self) -> usize {
@@ -53,15 +55,14 @@ impl<'a> Up<'a> {
 }
 
 impl<'a> CheckIn<'a> {
-    fn read(mut opened: Opened<'a>) -> Result<Self, DecodeError> {
-        let extended = opened.has_extensions(positions::CHECK_IN)?;
-        let reader = &mut opened.reader;
+    fn read(opened: Opened, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let extended = opened.has_extensions(positions::CHECK_IN, reader)?;
         let product = ProductId::decode(reader)?;
         let hardware = HardwareRevision::decode(reader)?;
         let inventory_at = reader.position();
         let inventory = List::decode(reader, INVENTORY_MAX)?;
         if !names_rise(&inventory) {
-            return Err(DecodeErrorKind::UnsortedKeys.at(inventory_at));
+            return Err(reader.refuse(DecodeErrorKind::UnsortedKeys, inventory_at));
         }
         let trusted = TrustedSummary::read(reader)?;
         let capabilities = Capabilities::read(reader)?;
@@ -89,9 +90,8 @@ impl<'a> CheckIn<'a> {
 }
 
 impl<'a> WantBlocks<'a> {
-    fn read(mut opened: Opened<'a>) -> Result<Self, DecodeError> {
-        let extended = opened.has_extensions(positions::WANT_BLOCKS)?;
-        let reader = &mut opened.reader;
+    fn read(opened: Opened, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let extended = opened.has_extensions(positions::WANT_BLOCKS, reader)?;
         let offer = offer_id(reader)?;
         let grant = reader.bytes(GRANT_BYTES_MAX)?;
         let part = read_part(reader)?;
@@ -103,10 +103,10 @@ impl<'a> WantBlocks<'a> {
         no_extensions(reader, extended)?;
         let request = Self { offer, grant, part, offset, block_bytes, want };
         if !request.asks_within_limit() {
-            return Err(DecodeErrorKind::TooLarge.at(want_at));
+            return Err(reader.refuse(DecodeErrorKind::TooLarge, want_at));
         }
         if !request.begins_inside_the_part() {
-            return Err(DecodeErrorKind::OutOfRange.at(offset_at));
+            return Err(reader.refuse(DecodeErrorKind::OutOfRange, offset_at));
         }
         Ok(request)
     }
@@ -193,22 +193,20 @@ impl<'a> Want<'a> {
         }
     }
 
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let offset = reader.position();
-        let want = match reader.clone().u16() {
-            Err(error) if error.kind == DecodeErrorKind::WrongType => {
-                Self::Bitmap(reader.bytes(WANT_BITMAP_BYTES_MAX)?)
-            }
-            _ => Self::Count(reader.u16()?),
+        let want = if reader.is_bytes() {
+            Self::Bitmap(reader.bytes(WANT_BITMAP_BYTES_MAX)?)
+        } else {
+            Self::Count(reader.u16()?)
         };
-        if want.is_canonical() { Ok(want) } else { Err(DecodeErrorKind::OutOfRange.at(offset)) }
+        if want.is_canonical() { Ok(want) } else { Err(reader.refuse(DecodeErrorKind::OutOfRange, offset)) }
     }
 }
 
 impl<'a> Report<'a> {
-    fn read(mut opened: Opened<'a>) -> Result<Self, DecodeError> {
-        let extended = opened.has_extensions(positions::REPORT)?;
-        let reader = &mut opened.reader;
+    fn read(opened: Opened, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let extended = opened.has_extensions(positions::REPORT, reader)?;
         Ok(Self {
             offer: offer_id(reader)?,
             sequence: ReportSequence(reader.u32()?),
@@ -241,7 +239,7 @@ impl<'a> Report<'a> {
 }
 
 impl TrustedSummary {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(3)?;
         let root = RootVersion(reader.u32()?);
         let epoch = SecurityEpoch(reader.u32()?);
@@ -263,7 +261,7 @@ impl TrustedSummary {
 }
 
 impl Capabilities {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.tuple(6)?;
         Ok(Self {
             block_bytes_max: allowed(reader, Reader::u32, block_bytes_allowed)?,
@@ -288,7 +286,7 @@ impl Capabilities {
 }
 
 impl<'a> Outcome<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         reader.tuple(4)?;
         Ok(Self {
             offer: offer_id(reader)?,
@@ -308,7 +306,7 @@ impl<'a> Outcome<'a> {
 }
 
 impl Evidence {
-    fn read_extension(reader: &mut Reader<'_>, extended: bool) -> Result<Option<Self>, DecodeError> {
+    fn read_extension(reader: &mut Reader<'_>, extended: bool) -> Result<Option<Self>, Malformed> {
         let mut evidence = None;
         extensions(reader, extended, |key, reader| {
             if key != EVIDENCE {
@@ -351,17 +349,17 @@ const fn block_bytes_allowed(bytes: u32) -> bool {
 }
 
 /// Reads the number of a part.
-pub(super) fn read_part(reader: &mut Reader<'_>) -> Result<Part, DecodeError> {
+pub(super) fn read_part(reader: &mut Reader<'_>) -> Result<Part, Malformed> {
     let offset = reader.position();
-    Part::from_number(reader.u64()?).ok_or(DecodeErrorKind::OutOfRange.at(offset))
+    Part::from_number(reader.u64()?).ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))
 }
 
-fn read_file_index(reader: &mut Reader<'_>) -> Result<FileIndex, DecodeError> {
+fn read_file_index(reader: &mut Reader<'_>) -> Result<FileIndex, Malformed> {
     let offset = reader.position();
-    FileIndex::new(reader.u64()?).ok_or(DecodeErrorKind::OutOfRange.at(offset))
+    FileIndex::new(reader.u64()?).ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))
 }
 
-fn read_phase(reader: &mut Reader<'_>) -> Result<Phase, DecodeError> {
+fn read_phase(reader: &mut Reader<'_>) -> Result<Phase, Malformed> {
     let offset = reader.position();
-    Phase::from_number(reader.u64()?).ok_or(DecodeErrorKind::OutOfRange.at(offset))
+    Phase::from_number(reader.u64()?).ok_or_else(|| reader.refuse(DecodeErrorKind::OutOfRange, offset))
 }
