@@ -86,34 +86,29 @@ impl Failure {
 /// A medium fault of our own making: a record or a range that makes no sense.
 pub(crate) const CORRUPT: Failure = Failure::Storage(StorageFault { kind: StorageFaultKind::Medium });
 
-/// What a step of a phase leaves to be done.
+/// Why a step has no result yet, or never will.
+///
+/// Passed on with `?`, as `WouldBlock` is: whoever called the step goes on from where it was when it is called again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flow<T> {
-    /// This part is finished.
-    Done(T),
+pub(crate) enum Stop {
     /// Call again at once: an operation is wanted, or the next small step can follow.
     Again,
     /// Much was computed: call again after the application had its turn.
     Yield,
-    /// Nothing to do before this time or an input.
-    Wait(Instant),
+    /// Nothing to do before [`Shared::wait`]'s time or an input.
+    Wait,
+    /// It cannot go on.
+    Failed(Failure),
 }
 
-/// The result of a step.
-pub(crate) type Step<T> = Result<Flow<T>, Failure>;
-
-/// Goes on with what a step has finished, or returns what it waits for.
-macro_rules! ready {
-    ($step:expr) => {
-        match $step? {
-            $crate::shared::Flow::Done(value) => value,
-            $crate::shared::Flow::Again => return Ok($crate::shared::Flow::Again),
-            $crate::shared::Flow::Yield => return Ok($crate::shared::Flow::Yield),
-            $crate::shared::Flow::Wait(until) => return Ok($crate::shared::Flow::Wait(until)),
-        }
-    };
+impl<T: Into<Failure>> From<T> for Stop {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
 }
-pub(crate) use ready;
+
+/// The result of a step, once there is one.
+pub(crate) type Step<T> = Result<T, Stop>;
 
 /// Forever, as far as timers go.
 pub(crate) const NEVER: Instant = Instant(u64::MAX);
@@ -254,6 +249,8 @@ pub(crate) struct Shared<'b, P: Profile> {
     pub(crate) record: [u8; RECORD_BYTES_MAX],
 
     pub(crate) now: Instant,
+    /// Until when the phase waits, after [`Stop::Wait`].
+    pub(crate) wait_until: Instant,
     pub(crate) op: Option<Op>,
     pub(crate) answer: Option<Answer>,
     pub(crate) request: Option<BlockRequest>,
@@ -358,6 +355,7 @@ impl<'b, P: Profile> Shared<'b, P> {
             outgoing: buffers.outgoing,
             record: [0; RECORD_BYTES_MAX],
             now,
+            wait_until: now,
             op: None,
             answer: None,
             request: None,
@@ -398,11 +396,17 @@ impl<'b, P: Profile> Shared<'b, P> {
         }
     }
 
+    /// Nothing is to be done before `until` or an input.
+    pub(crate) const fn wait(&mut self, until: Instant) -> Stop {
+        self.wait_until = until;
+        Stop::Wait
+    }
+
     /// Wants an operation; the phase is called again when it has been answered.
     pub(crate) fn ask<T>(&mut self, op: Op) -> Step<T> {
         self.answer = None;
         self.op = Some(op);
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     /// Wants the first `length` bytes of the record buffer appended to a log.

@@ -16,7 +16,7 @@ use crate::outbox;
 use crate::phase::{Origin, Phase, Starting, To, decided, file, release};
 use crate::policy::{Asked, DAY_MINUTES, Policy};
 use crate::session::Wants;
-use crate::shared::{Answer, Decision, Flow, Happened, NEVER, SelfTest, Shared};
+use crate::shared::{Answer, Decision, Happened, NEVER, SelfTest, Shared, Stop};
 use crate::statistics::{Progress, Statistics};
 
 /// The update engine of one device.
@@ -319,14 +319,14 @@ impl<'b, P: Profile> Updater<'b, P> {
             }
             self.change_course();
             match self.phase.step(&mut self.shared) {
-                Ok(Flow::Done(next)) => self.enter(next),
-                Ok(Flow::Again) => {}
-                Ok(Flow::Yield) => return Next::Wait(self.shared.now),
-                Ok(Flow::Wait(until)) => {
-                    self.wake = wake.min(until);
+                Ok(next) => self.enter(next),
+                Err(Stop::Again) => {}
+                Err(Stop::Yield) => return Next::Wait(self.shared.now),
+                Err(Stop::Wait) => {
+                    self.wake = wake.min(self.shared.wait_until);
                     return Next::Wait(self.wake);
                 }
-                Err(failure) => {
+                Err(Stop::Failed(failure)) => {
                     let next = self.phase.after(failure, &mut self.shared);
                     self.enter(next);
                 }

@@ -19,7 +19,7 @@ use crate::limits::{BAD_UNITS_MAX, PIECE_BYTES_MAX, TIMEOUTS_IN_A_ROW_MAX};
 use crate::math;
 use crate::ops::{Op, Place, Span};
 use crate::policy::Allowed;
-use crate::shared::{BlockRequest, Failure, Flow, NEVER, Sha256Of, Shared, Step, credentials};
+use crate::shared::{BlockRequest, Failure, NEVER, Sha256Of, Shared, Step, Stop, credentials};
 use crate::statistics::Statistics;
 
 /// Units of the active file that did not match, in a row, before copying is given up for a file.
@@ -190,7 +190,7 @@ impl<P: Profile> Transfer<P> {
             return self.go_on(shared);
         }
         if self.window.is_complete() {
-            return Ok(Flow::Done(()));
+            return Ok(());
         }
         if let Some(job) = self.full_cell() {
             return self.begin(job, shared);
@@ -198,7 +198,7 @@ impl<P: Profile> Transfer<P> {
         if let Some(job) = self.scout(shared) {
             return self.copy(job, shared);
         }
-        if self.external { Ok(Flow::Wait(NEVER)) } else { self.ask(shared) }
+        if self.external { Err(shared.wait(NEVER)) } else { self.ask(shared) }
     }
 
     fn cell_length(&self, cell: u64) -> u64 {
@@ -244,7 +244,7 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn read_digest(&mut self, job: Job, unit: UnitIndex, shared: &mut Shared<'_, P>) -> Step<()> {
-        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP) };
+        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
         let offset = sink.map.layout().digest_offset(unit).map_err(|_| BAD_MAP)?;
         let place = Place::BlockMap(sink.file);
         self.work = Work::Digest(job, unit);
@@ -255,7 +255,7 @@ impl<P: Profile> Transfer<P> {
         let place = match &self.sink {
             Sink::Area(place) => place.clone(),
             Sink::Units(sink) => sink.place.clone(),
-            Sink::Memory(_) => return Err(BAD_MAP),
+            Sink::Memory(_) => return Err(BAD_MAP.into()),
         };
         self.work = Work::Writing(job);
         let from = Span::Blocks(self.span(job));
@@ -264,18 +264,18 @@ impl<P: Profile> Transfer<P> {
 
     fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<()> {
         match core::mem::replace(&mut self.work, Work::None) {
-            Work::None => Ok(Flow::Again),
+            Work::None => Err(Stop::Again),
             Work::Copying(job) => {
                 shared.answered()?;
                 self.begin(job, shared)
             }
             Work::Digest(job, unit) => {
                 shared.answered()?;
-                let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP) };
+                let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
                 let digest = shared.record.first_chunk::<32>().ok_or(BAD_MAP)?;
                 let check = UnitCheck::begin(&sink.map, unit, digest).map_err(|_| BAD_MAP)?;
                 self.work = Work::Checking { job, unit, check, done: 0 };
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             Work::Checking { job, unit, check, done } => self.check(job, unit, check, done, shared),
             Work::Writing(job) => {
@@ -290,7 +290,7 @@ impl<P: Profile> Transfer<P> {
                     Statistics::count(&mut shared.statistics.units_reused);
                 }
                 self.cells.release(job.slot);
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
         }
     }
@@ -304,7 +304,7 @@ impl<P: Profile> Transfer<P> {
         done: u64,
         shared: &mut Shared<'_, P>,
     ) -> Step<()> {
-        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP) };
+        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
         let layout = *sink.map.layout();
         let length = u64::from(layout.length(unit).map_err(|_| BAD_MAP)?);
         let unit_at = layout.offset(unit).map_err(|_| BAD_MAP)?.0;
@@ -317,7 +317,7 @@ impl<P: Profile> Transfer<P> {
         let done = done.saturating_add(piece);
         if done < length {
             self.work = Work::Checking { job, unit, check, done };
-            return Ok(Flow::Yield);
+            return Err(Stop::Yield);
         }
         if check.finish().is_err() {
             return self.refuse(job, shared);
@@ -336,7 +336,7 @@ impl<P: Profile> Transfer<P> {
         self.cells.release(job.slot);
         if job.source == Source::Active {
             self.misses = self.misses.saturating_add(1);
-            return Ok(Flow::Yield);
+            return Err(Stop::Yield);
         }
         for block in self.blocks_of(job.cell) {
             self.window.drop_held(block);
@@ -344,9 +344,9 @@ impl<P: Profile> Transfer<P> {
         Statistics::count(&mut shared.statistics.units_bad);
         self.bad_units = self.bad_units.saturating_add(1);
         if self.bad_units >= BAD_UNITS_MAX {
-            return Err(Failure::Attempt(ReportCode::IntegrityMismatch));
+            return Err(Failure::Attempt(ReportCode::IntegrityMismatch).into());
         }
-        Ok(Flow::Yield)
+        Err(Stop::Yield)
     }
 
     /// The next cell that may lie in the active file and has not been looked at.
@@ -368,7 +368,9 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn copy(&mut self, job: Job, shared: &mut Shared<'_, P>) -> Step<()> {
-        let Sink::Units(UnitSink { reuse: Some((place, _)), .. }) = &self.sink else { return Err(BAD_MAP) };
+        let Sink::Units(UnitSink { reuse: Some((place, _)), .. }) = &self.sink else {
+            return Err(BAD_MAP.into());
+        };
         let place = place.clone();
         let into = Span::Blocks(self.span(job));
         self.work = Work::Copying(job);
@@ -409,8 +411,8 @@ impl<P: Profile> Transfer<P> {
         };
         match allowed {
             Allowed::Now => {}
-            Allowed::At(at) => return Ok(Flow::Wait(wake.min(at))),
-            Allowed::WhenTold => return Ok(Flow::Wait(wake)),
+            Allowed::At(at) => return Err(shared.wait(wake.min(at))),
+            Allowed::WhenTold => return Err(shared.wait(wake)),
         }
         let limit = self.limit();
         let window = shared.pace.window(shared.policy.window_max);
@@ -418,7 +420,7 @@ impl<P: Profile> Transfer<P> {
         let is_worth_a_message =
             free >= (window / 4).max(1) || self.window.in_flight() == 0 || self.window.has_gaps(limit);
         if free == 0 || !is_worth_a_message || !self.window.has_work(limit) {
-            return Ok(Flow::Wait(wake));
+            return Err(shared.wait(wake));
         }
         let in_one_request = REQUEST_BYTES_MAX.checked_div(self.block).unwrap_or(1).max(1);
         // At a limited rate a request asks for a second's worth, so that bytes come evenly.
@@ -427,19 +429,19 @@ impl<P: Profile> Transfer<P> {
         let most = free.min(u16::try_from(in_one_request).unwrap_or(u16::MAX));
         let bytes = math::times(u64::from(most), u64::from(self.block));
         if let Err(at) = shared.tokens.take(bytes, shared.policy.bytes_per_second_max, shared.now) {
-            return Ok(Flow::Wait(wake.min(at)));
+            return Err(shared.wait(wake.min(at)));
         }
         self.send_request(most, limit, wake, shared)
     }
 
     fn send_request(&mut self, most: u16, limit: u64, wake: Instant, shared: &mut Shared<'_, P>) -> Step<()> {
         if credentials(self.under, &shared.offer, &shared.root_offer).is_none() {
-            return Ok(Flow::Wait(wake));
+            return Err(shared.wait(wake));
         }
         let was_silent = self.window.in_flight() == 0;
         let mut bitmap = [0; 64];
         let Some(asked) = self.window.ask(most, limit, 256, &mut bitmap) else {
-            return Ok(Flow::Wait(wake));
+            return Err(shared.wait(wake));
         };
         if was_silent {
             self.heard = shared.now;
@@ -455,7 +457,7 @@ impl<P: Profile> Transfer<P> {
             count: asked.is_contiguous().then_some(asked.blocks),
             bitmap,
         });
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     fn time_out(&mut self, shared: &mut Shared<'_, P>) {

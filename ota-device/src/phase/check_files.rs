@@ -15,7 +15,7 @@ use crate::config::Profile;
 use crate::limits::{FILE_TRIES_MAX, PIECE_BYTES_MAX};
 use crate::math;
 use crate::ops::{Op, Place, Span};
-use crate::shared::{CORRUPT, Failure, Flow, Happened, Shared, Step};
+use crate::shared::{CORRUPT, Failure, Happened, Shared, Step, Stop};
 
 pub(crate) struct CheckFiles<P: Profile> {
     index: FileIndex,
@@ -45,7 +45,7 @@ impl<P: Profile> CheckFiles<P> {
     #[inline(never)]
     pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = attempt_news(shared) {
-            return Ok(Flow::Done(next));
+            return Ok(next);
         }
         match &mut self.at {
             At::Next => self.next(shared),
@@ -57,11 +57,11 @@ impl<P: Profile> CheckFiles<P> {
         if usize::from(self.index.0) >= file_count(shared) {
             shared.happened(Happened::Verified);
             shared.tell(Reached::Verified, ReportCode::Ok);
-            return Ok(Flow::Done(To::AwaitPermission));
+            return Ok(To::AwaitPermission);
         }
         if planned(shared.arena.region(Region::Plan), self.index) != Planned::Fetch {
             self.index = FileIndex(self.index.0.saturating_add(1));
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         }
         let signed = release(shared)?;
         let subject = FileSubject::of(signed.release(), self.index).ok_or(CORRUPT)?;
@@ -70,17 +70,17 @@ impl<P: Profile> CheckFiles<P> {
         let place = staging_place(shared, &file)?;
         let size = file.size.0;
         self.at = At::Checking(Checking { check, place, size, asked: 0 });
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let At::Checking(checking) = &mut self.at else { return Err(CORRUPT) };
+        let At::Checking(checking) = &mut self.at else { return Err(CORRUPT.into()) };
         if checking.asked > 0 {
             shared.answered()?;
             let piece = shared.blocks.get(..checking.asked).ok_or(CORRUPT)?;
             checking.check.update(piece)?;
             checking.asked = 0;
-            return Ok(Flow::Yield);
+            return Err(Stop::Yield);
         }
         let seen = checking.check.seen().0;
         if seen < checking.size {
@@ -95,13 +95,13 @@ impl<P: Profile> CheckFiles<P> {
                 let planned = Planned::Checked(verified.sha256());
                 set_planned(shared.arena.region_mut(Region::Plan), verified.index(), planned);
                 self.index = FileIndex(self.index.0.saturating_add(1));
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             Err(Failure::Attempt(ReportCode::IntegrityMismatch)) if self.tries < FILE_TRIES_MAX => {
                 let tries = self.tries.saturating_add(1);
-                Ok(Flow::Done(To::FetchAgain(self.index, tries)))
+                Ok(To::FetchAgain(self.index, tries))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Err(failure.into()),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::download::{Transfer, Under};
 use crate::math;
 use crate::ops::{Op, Place};
 use crate::record::JournalRecord;
-use crate::shared::{CORRUPT, CurrentOffer, Failure, Flow, Happened, Shared, Step, ready};
+use crate::shared::{CORRUPT, CurrentOffer, Failure, Happened, Shared, Step, Stop};
 
 pub(crate) struct FetchRelease<P: Profile> {
     at: At<P>,
@@ -60,26 +60,26 @@ impl<P: Profile> FetchRelease<P> {
         if self.transfer().is_some()
             && let Some(next) = self.news(shared)
         {
-            return Ok(Flow::Done(next));
+            return Ok(next);
         }
         match &mut self.at {
             At::Begin => {
                 let CurrentOffer { sizes, .. } = offer(shared)?;
                 let (body, envelope) = (math::from_u32(sizes.body), math::from_u32(sizes.envelope));
                 if body > RELEASE_BODY_BYTES_MAX || envelope > ENVELOPE_BYTES_MAX {
-                    return Err(Failure::Attempt(ReportCode::TooLarge));
+                    return Err(Failure::Attempt(ReportCode::TooLarge).into());
                 }
                 shared.release = None;
                 shared.arena.give_up_from(Region::Body);
                 if body.saturating_add(envelope) > shared.arena.room_from(Region::Body) {
-                    return Err(Failure::Attempt(ReportCode::TooLarge));
+                    return Err(Failure::Attempt(ReportCode::TooLarge).into());
                 }
                 self.at = At::Journal;
                 shared.ask(Op::Newest(Log::Journal))
             }
             At::Journal => self.journal(shared),
             At::LoadBody(load) => {
-                let receipt = ready!(load.step(shared));
+                let receipt = load.step(shared)?;
                 let CurrentOffer { release, sizes, .. } = offer(shared)?;
                 if receipt.digest().0 != release.0 {
                     // What was staged did not survive; it is fetched like the first time.
@@ -89,34 +89,34 @@ impl<P: Profile> FetchRelease<P> {
                 self.body = Some(receipt);
                 let load = Load::new(Place::ReleaseEnvelope, Region::Envelope, sizes.envelope);
                 self.at = At::LoadEnvelope(load);
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::LoadEnvelope(load) => {
-                ready!(load.step(shared));
+                load.step(shared)?;
                 self.at = At::Check(None);
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Fetch(region, transfer) => {
-                ready!(transfer.advance(shared));
+                transfer.advance(shared)?;
                 if *region == Region::Body {
                     return self.fetch(Region::Envelope, shared);
                 }
                 self.at = At::Hash(HashRegion::new(Region::Body));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::Hash(hash) => {
-                self.body = Some(ready!(hash.step(shared)));
+                self.body = Some(hash.step(shared)?);
                 self.at = At::Check(None);
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Check(_) => self.check(shared),
             At::SaveBody(save) => {
-                ready!(save.step(shared));
+                save.step(shared)?;
                 self.at = At::SaveEnvelope(Save::new(Place::ReleaseEnvelope, Region::Envelope));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::SaveEnvelope(save) => {
-                ready!(save.step(shared));
+                save.step(shared)?;
                 let CurrentOffer { release, sizes, .. } = *offer(shared)?;
                 let record = JournalRecord::Fetching {
                     release,
@@ -131,7 +131,7 @@ impl<P: Profile> FetchRelease<P> {
             }
             At::Staged => {
                 shared.answered()?;
-                Ok(Flow::Done(To::Plan(self.resume)))
+                Ok(To::Plan(self.resume))
             }
         }
     }
@@ -148,7 +148,7 @@ impl<P: Profile> FetchRelease<P> {
     }
 
     fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let length = ready!(record_length(shared));
+        let length = record_length(shared)?;
         let offered = offer(shared)?.clone();
         let record = length.and_then(|length| JournalRecord::decode(shared.record.get(..length)?).ok());
         match record {
@@ -159,7 +159,7 @@ impl<P: Profile> FetchRelease<P> {
             {
                 self.resume = Some((file, done));
                 self.at = At::LoadBody(Load::new(Place::ReleaseBody, Region::Body, body_bytes));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             _ => self.fetch(Region::Body, shared),
         }
@@ -174,26 +174,26 @@ impl<P: Profile> FetchRelease<P> {
         };
         shared.arena.place(region, math::from_u32(length))?;
         self.at = At::Fetch(region, Transfer::into_memory(part, Under::Offer, region, shared));
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     /// Checks one signature; behind the last one, the rules.
     fn check(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let At::Check(progress) = &mut self.at else { return Err(CORRUPT) };
+        let At::Check(progress) = &mut self.at else { return Err(CORRUPT.into()) };
         let body = self.body.ok_or(CORRUPT)?;
         let (state, paused) = check_signature(progress.take(), body, shared)?;
         if state == Progress::More {
             *progress = Some(paused);
-            return Ok(Flow::Yield);
+            return Err(Stop::Yield);
         }
         shared.release = Some(admit(&paused, body, shared)?);
         shared.happened(Happened::Offered);
         shared.tell(Reached::Offered, ReportCode::Ok);
         if self.resume.is_some() {
-            return Ok(Flow::Done(To::Plan(self.resume)));
+            return Ok(To::Plan(self.resume));
         }
         self.at = At::SaveBody(Save::new(Place::ReleaseBody, Region::Body));
-        Ok(Flow::Yield)
+        Err(Stop::Yield)
     }
 }
 

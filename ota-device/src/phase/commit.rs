@@ -18,7 +18,7 @@ use crate::math;
 use crate::ops::Place;
 use crate::record::{Attempt, Firmware, SetRef, SetState, SetsRecord};
 use crate::set::{Entry, FileSet, Place as FilePlace, write_set};
-use crate::shared::{CORRUPT, Failure, Flow, Shared, Step, ready};
+use crate::shared::{CORRUPT, Failure, Shared, Step, Stop};
 
 pub(crate) struct Commit<P: Profile> {
     at: At<P>,
@@ -47,27 +47,27 @@ impl<P: Profile> Commit<P> {
                 admit(shared)?;
                 self.build(shared)?;
                 self.at = At::Hash(HashRegion::new(Region::NewSet));
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Hash(hash) => {
-                self.digest = Some(ready!(hash.step(shared)).digest());
+                self.digest = Some(hash.step(shared)?.digest());
                 self.at = At::Save(Save::new(Place::SetBody(new_slot(shared)), Region::NewSet));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::Save(save) => {
-                ready!(save.step(shared));
+                save.step(shared)?;
                 let length = math::to_u32(shared.arena.region(Region::NewSet).len());
                 let place = Place::SetBody(new_slot(shared));
                 self.at = At::ReadBack(Load::new(place, Region::NewSet, length));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::ReadBack(load) => {
-                let found = ready!(load.step(shared)).digest();
+                let found = load.step(shared)?.digest();
                 if Some(found) != self.digest {
-                    return Err(CORRUPT);
+                    return Err(CORRUPT.into());
                 }
                 self.at = At::Store;
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Store => {
                 // Time has passed since the set was built, so the question is asked once more.
@@ -81,7 +81,7 @@ impl<P: Profile> Commit<P> {
                 shared.answered()?;
                 shared.forget_attempt();
                 shared.news = None;
-                Ok(Flow::Done(To::Starting(Origin::SetChanged)))
+                Ok(To::Starting(Origin::SetChanged))
             }
         }
     }

@@ -7,7 +7,7 @@ use ota_core::wire::{Phase as Reached, ReportCode};
 use super::{Origin, To};
 use crate::config::Profile;
 use crate::record::JournalRecord;
-use crate::shared::{Flow, Happened, Shared, Step};
+use crate::shared::{Happened, Shared, Step};
 
 /// How long a fault is left alone before the storage is read anew.
 const RECOVER_AFTER: Millis = Millis(5_000);
@@ -41,7 +41,7 @@ impl AttemptEnding {
         shared.news = None;
         let wait = shared.attempt_backoff.next(&mut shared.jitter);
         shared.session.begin_anew(wait, shared.now);
-        Ok(Flow::Done(To::Idle))
+        Ok(To::Idle)
     }
 }
 
@@ -57,9 +57,9 @@ impl Recover {
 
     pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         if shared.now < self.at {
-            return Ok(Flow::Wait(self.at));
+            return Err(shared.wait(self.at));
         }
         shared.forget_attempt();
-        Ok(Flow::Done(To::Starting(Origin::Recovered)))
+        Ok(To::Starting(Origin::Recovered))
     }
 }

@@ -20,7 +20,7 @@ use crate::limits::{FILE_TRIES_MAX, JOURNAL_RECORDS_PER_FILE_MAX, PIECE_BYTES_MA
 use crate::math;
 use crate::ops::{Op, Place, Span, TextRange};
 use crate::record::JournalRecord;
-use crate::shared::{CORRUPT, Failure, Flow, Happened, News, Sha256Of, Shared, Step, ready};
+use crate::shared::{CORRUPT, Failure, Happened, News, Sha256Of, Shared, Step, Stop};
 
 pub(crate) struct FetchFiles<P: Profile> {
     index: FileIndex,
@@ -101,7 +101,7 @@ impl<P: Profile> FetchFiles<P> {
     #[inline(never)]
     pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = self.news(shared) {
-            return Ok(Flow::Done(next));
+            return Ok(next);
         }
         match &mut self.at {
             At::Next => self.next(shared),
@@ -119,7 +119,7 @@ impl<P: Profile> FetchFiles<P> {
                 self.fetch_map(shared)
             }
             At::Map(transfer) => {
-                ready!(transfer.advance(shared));
+                transfer.advance(shared)?;
                 self.begin_hash(shared)
             }
             At::HashMap { .. } => self.hash_map(shared),
@@ -132,14 +132,14 @@ impl<P: Profile> FetchFiles<P> {
             At::Finished => {
                 shared.answered()?;
                 if self.scope == Scope::OnlyThis {
-                    return Ok(Flow::Done(To::CheckFiles(self.index, self.tries)));
+                    return Ok(To::CheckFiles(self.index, self.tries));
                 }
                 self.index = FileIndex(self.index.0.saturating_add(1));
                 self.done = 0;
                 self.map_may_be_there = false;
                 self.map_tries = 0;
                 self.at = At::Next;
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
         }
     }
@@ -163,13 +163,13 @@ impl<P: Profile> FetchFiles<P> {
             shared.done = shared.total;
             shared.happened(Happened::Downloaded);
             shared.tell(Reached::Downloaded, ReportCode::Ok);
-            return Ok(Flow::Done(To::CheckFiles(FileIndex(0), self.tries)));
+            return Ok(To::CheckFiles(FileIndex(0), self.tries));
         }
         let plan = planned(shared.arena.region(Region::Plan), self.index);
         if plan != Planned::Fetch {
             self.index = FileIndex(self.index.0.saturating_add(1));
             (self.done, self.map_may_be_there) = (0, false);
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         }
         shared.done = bytes_before(shared, self.index)?;
         if self.map_reference(shared)?.is_some() {
@@ -201,7 +201,7 @@ impl<P: Profile> FetchFiles<P> {
         let sink = Sink::Area(Place::BlockMap(self.index));
         let transfer = Transfer::new(part, Under::Offer, size, (block, block), 0, sink, shared);
         self.at = At::Map(transfer);
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     fn begin_hash(&mut self, shared: &Shared<'_, P>) -> Step<To> {
@@ -210,20 +210,20 @@ impl<P: Profile> FetchFiles<P> {
         let check =
             BlockMapCheck::begin(&map, file.size).map_err(|_| Failure::Attempt(ReportCode::Malformed))?;
         self.at = At::HashMap { check, read: 0, asked: 0 };
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     /// Hashes what lies in the storage, so that a map is never trusted because of who wrote it.
     fn hash_map(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let size = file(shared, self.index)?.block_map.ok_or(CORRUPT)?.size.0;
-        let At::HashMap { check, read, asked } = &mut self.at else { return Err(CORRUPT) };
+        let At::HashMap { check, read, asked } = &mut self.at else { return Err(CORRUPT.into()) };
         if *asked > 0 {
             shared.answered()?;
             let piece = shared.blocks.get(..math::to_usize(*asked)).ok_or(CORRUPT)?;
             check.update(piece).map_err(|_| CORRUPT)?;
             *read = read.saturating_add(*asked);
             *asked = 0;
-            return Ok(Flow::Yield);
+            return Err(Stop::Yield);
         }
         if *read < size {
             let most = shared.blocks.len().min(PIECE_BYTES_MAX);
@@ -240,7 +240,7 @@ impl<P: Profile> FetchFiles<P> {
                 self.map_may_be_there = false;
                 self.map_tries = self.map_tries.saturating_add(u8::from(was_fetched));
                 if self.map_tries >= FILE_TRIES_MAX {
-                    return Err(Failure::Attempt(ReportCode::IntegrityMismatch));
+                    return Err(Failure::Attempt(ReportCode::IntegrityMismatch).into());
                 }
                 self.prepare_map(shared)
             }
@@ -299,17 +299,20 @@ impl<P: Profile> FetchFiles<P> {
             });
         }
         self.at = At::File(transfer);
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     fn fetch(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let At::File(transfer) = &mut self.at else { return Err(CORRUPT) };
+        let At::File(transfer) = &mut self.at else { return Err(CORRUPT.into()) };
         if core::mem::take(&mut self.is_journaling) {
             shared.answered()?;
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         }
         let before = transfer.durable();
-        let flow = transfer.advance(shared)?;
+        let step = transfer.advance(shared);
+        if let Err(Stop::Failed(failure)) = step {
+            return Err(failure.into());
+        }
         let durable = transfer.durable();
         shared.done = shared.done.saturating_add(durable.saturating_sub(before));
         if let Some(offer) = &shared.offer {
@@ -317,20 +320,18 @@ impl<P: Profile> FetchFiles<P> {
             let every = shared.policy.progress_interval;
             shared.reporter.tell_progress(id, self.index, done, every, shared.now);
         }
-        match flow {
-            Flow::Done(()) => {
+        match step {
+            Ok(()) => {
                 self.done = durable;
                 self.finish_file(shared)
             }
             // Only when no operation is wanted can one be added.
-            Flow::Again if shared.op.is_none() && self.is_worth_a_record(durable, shared)? => {
+            Err(Stop::Again) if shared.op.is_none() && self.is_worth_a_record(durable, shared)? => {
                 self.is_journaling = true;
                 self.journaled = durable;
                 self.write_journal(self.index, durable, shared)
             }
-            Flow::Again => Ok(Flow::Again),
-            Flow::Yield => Ok(Flow::Yield),
-            Flow::Wait(until) => Ok(Flow::Wait(until)),
+            Err(stop) => Err(stop),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::limits::TIMEOUTS_IN_A_ROW_MAX;
 use crate::math;
 use crate::ops::Place;
 use crate::record::TrustedRecord;
-use crate::shared::{CORRUPT, Failure, Flow, Sha256Of, Shared, Step, ready};
+use crate::shared::{CORRUPT, Failure, Sha256Of, Shared, Step, Stop};
 
 /// How long the device goes on without a root that it could not get or believe, before it tries again.
 const RETRY: Millis = Millis(60_000);
@@ -58,10 +58,10 @@ impl<P: Profile> FetchRoot<P> {
         if self.transfer().is_some() && shared.root_offer.is_none() {
             shared.forget_attempt();
             shared.session.begin_anew(AFTER_REFUSAL, shared.now);
-            return Ok(Flow::Done(To::Starting(Origin::RootRefused)));
+            return Ok(To::Starting(Origin::RootRefused));
         }
         if self.transfer().is_some() && shared.pace.timeouts_in_a_row() >= TIMEOUTS_IN_A_ROW_MAX {
-            return Err(Failure::Attempt(ReportCode::Timeout));
+            return Err(Failure::Attempt(ReportCode::Timeout).into());
         }
         match &mut self.at {
             At::Begin => {
@@ -70,29 +70,29 @@ impl<P: Profile> FetchRoot<P> {
                 let is_sane =
                     (1..=ROOT_BODY_BYTES_MAX).contains(&body) && (1..=ENVELOPE_BYTES_MAX).contains(&envelope);
                 if !is_sane {
-                    return Err(Failure::Attempt(ReportCode::RootChain));
+                    return Err(Failure::Attempt(ReportCode::RootChain).into());
                 }
                 self.fetch(Region::Body, shared)
             }
             At::Fetch(region, transfer) => {
-                ready!(transfer.advance(shared));
+                transfer.advance(shared)?;
                 if *region == Region::Body {
                     return self.fetch(Region::Envelope, shared);
                 }
                 self.at = At::Hash(HashRegion::new(Region::Body));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::Hash(hash) => {
-                self.body = Some(ready!(hash.step(shared)));
+                self.body = Some(hash.step(shared)?);
                 self.at = At::Check(None);
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Check(progress) => {
                 let body = self.body.ok_or(CORRUPT)?;
                 match check(progress.take(), body, shared)? {
                     Checked::More(next) => {
                         *progress = Some(next);
-                        return Ok(Flow::Yield);
+                        return Err(Stop::Yield);
                     }
                     Checked::Follows(state) => {
                         // The body first, then the record that names it: a cut in between changes nothing.
@@ -100,10 +100,10 @@ impl<P: Profile> FetchRoot<P> {
                         self.at = At::Save(Save::new(place, Region::Body), state);
                     }
                 }
-                Ok(Flow::Yield)
+                Err(Stop::Yield)
             }
             At::Save(save, state) => {
-                ready!(save.step(shared));
+                save.step(shared)?;
                 let record = TrustedRecord {
                     state: *state,
                     root_slot: shared.trusted.root_slot.other(),
@@ -121,7 +121,7 @@ impl<P: Profile> FetchRoot<P> {
                 // There may be a root behind this one, and what was offered has to be asked for anew.
                 shared.forget_attempt();
                 shared.session.begin_anew(Millis(0), shared.now);
-                Ok(Flow::Done(To::Starting(Origin::RootChanged)))
+                Ok(To::Starting(Origin::RootChanged))
             }
         }
     }
@@ -137,7 +137,7 @@ impl<P: Profile> FetchRoot<P> {
         };
         shared.arena.place(region, math::from_u32(length))?;
         self.at = At::Fetch(region, Transfer::into_memory(part, Under::RootOffer, region, shared));
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::Profile;
 use crate::io::BootOp;
 use crate::policy::Allowed;
 use crate::record::{Outcome, SetState, SetsRecord};
-use crate::shared::{CORRUPT, Flow, Happened, NEVER, News, Shared, Step};
+use crate::shared::{CORRUPT, Happened, NEVER, News, Shared, Step, Stop};
 
 /// Everything is checked; the policy says when it is installed.
 pub(crate) struct AwaitPermission;
@@ -22,12 +22,12 @@ impl AwaitPermission {
 
     pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         if let Some(next) = attempt_news(shared) {
-            return Ok(Flow::Done(next));
+            return Ok(next);
         }
         match shared.allows(shared.policy.install) {
-            Allowed::Now => Ok(Flow::Done(To::AwaitFreshAssignment)),
-            Allowed::At(at) => Ok(Flow::Wait(at)),
-            Allowed::WhenTold => Ok(Flow::Wait(NEVER)),
+            Allowed::Now => Ok(To::AwaitFreshAssignment),
+            Allowed::At(at) => Err(shared.wait(at)),
+            Allowed::WhenTold => Err(shared.wait(NEVER)),
         }
     }
 }
@@ -48,17 +48,17 @@ impl AwaitFreshAssignment {
             self.since = Some(shared.now);
             shared.news = None;
             shared.session.begin_anew(ota_core::time::Millis(0), shared.now);
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         }
         let is_install = matches!(shared.news, Some(News::Install));
         if let Some(next) = attempt_news(shared) {
-            return Ok(Flow::Done(next));
+            return Ok(next);
         }
         if !is_install {
             // The answer has its own time-out and is asked for again.
-            return Ok(Flow::Wait(NEVER));
+            return Err(shared.wait(NEVER));
         }
-        Ok(Flow::Done(To::Commit))
+        Ok(To::Commit)
     }
 }
 
@@ -100,7 +100,7 @@ impl Activate {
             Activating::Stored => {
                 shared.answered()?;
                 shared.happened(Happened::RestartNeeded);
-                Ok(Flow::Done(To::AwaitRestart))
+                Ok(To::AwaitRestart)
             }
         }
     }
@@ -121,7 +121,7 @@ impl AwaitRestart {
     pub(crate) fn step<P: Profile>(&self, shared: &mut Shared<'_, P>) -> Step<To> {
         // Nothing that a server says now changes what the bootloader was asked for.
         shared.news = None;
-        Ok(Flow::Wait(NEVER))
+        Err(shared.wait(NEVER))
     }
 }
 
@@ -169,12 +169,12 @@ impl GoBack {
             GoingBack::StoredFiles => {
                 shared.answered()?;
                 super::starting::went_back(self.code, shared);
-                Ok(Flow::Done(To::Starting(Origin::SetChanged)))
+                Ok(To::Starting(Origin::SetChanged))
             }
             GoingBack::StoredFirmware => {
                 shared.answered()?;
                 self.at = GoingBack::AskBootloader;
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             GoingBack::AskBootloader => {
                 self.at = GoingBack::Asked;
@@ -184,11 +184,11 @@ impl GoBack {
                 shared.boot_answered()?;
                 shared.happened(Happened::RestartNeeded);
                 self.at = GoingBack::AwaitRestart;
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             GoingBack::AwaitRestart => {
                 shared.news = None;
-                Ok(Flow::Wait(NEVER))
+                Err(shared.wait(NEVER))
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::config::Profile;
 use crate::limits::PIECE_BYTES_MAX;
 use crate::math;
 use crate::ops::{Op, Place, Span};
-use crate::shared::{Flow, Sha256Of, Shared, Step, ready};
+use crate::shared::{Sha256Of, Shared, Step, Stop};
 
 /// Hashes a region.
 pub(crate) struct HashRegion<P: Profile> {
@@ -28,10 +28,10 @@ impl<P: Profile> HashRegion<P> {
             None => BodyHasher::new(bytes),
         };
         if hasher.step(PIECE_BYTES_MAX) {
-            return Ok(Flow::Done(hasher.finish().detach()));
+            return Ok(hasher.finish().detach());
         }
         self.paused = Some(hasher.pause());
-        Ok(Flow::Yield)
+        Err(Stop::Yield)
     }
 }
 
@@ -114,7 +114,7 @@ impl Save {
             }
         }
         if self.written >= length {
-            return Ok(Flow::Done(()));
+            return Ok(());
         }
         let start = range.start.saturating_add(self.written);
         let from = Span::Metadata(start..start.saturating_add(piece(self.written)));
@@ -125,8 +125,8 @@ impl Save {
 /// Reads a record and gives its length, if there is one.
 pub(crate) fn record_length<P: Profile>(shared: &mut Shared<'_, P>) -> Step<Option<usize>> {
     match shared.answered()? {
-        crate::io::StorageAnswer::Record(length) => Ok(Flow::Done(length)),
-        _ => Err(crate::shared::CORRUPT),
+        crate::io::StorageAnswer::Record(length) => Ok(length),
+        _ => Err(crate::shared::CORRUPT.into()),
     }
 }
 
@@ -136,6 +136,6 @@ pub(crate) fn demand<P: Profile>(
     digest: ota_core::number::Sha256Digest,
     shared: &mut Shared<'_, P>,
 ) -> Step<Option<BodyReceipt>> {
-    let receipt = ready!(load.step(shared));
-    Ok(Flow::Done((receipt.digest() == digest).then_some(receipt)))
+    let receipt = load.step(shared)?;
+    Ok((receipt.digest() == digest).then_some(receipt))
 }

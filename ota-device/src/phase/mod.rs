@@ -33,7 +33,7 @@ pub(crate) use trial::{Confirming, Trial};
 
 use crate::config::Profile;
 use crate::download::Transfer;
-use crate::shared::{Failure, Flow, NEVER, News, Shared, Step};
+use crate::shared::{Failure, NEVER, News, Shared, Step, Stop};
 use crate::statistics::Activity;
 
 /// The phase that the engine is in.
@@ -119,7 +119,7 @@ impl<P: Profile> Phase<P> {
     pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match self {
             Self::Starting(phase) => phase.step(shared),
-            Self::Unprovisioned => Ok(Flow::Wait(NEVER)),
+            Self::Unprovisioned => Err(shared.wait(NEVER)),
             Self::Idle => idle(shared),
             Self::FetchRoot(phase) => phase.step(shared),
             Self::FetchRelease(phase) => phase.step(shared),
@@ -236,14 +236,14 @@ fn idle<P: Profile>(shared: &mut Shared<'_, P>) -> Step<To> {
         Some(News::Install) => {}
         Some(News::Nothing | News::Cancelled) | None => {
             shared.decision = None;
-            return Ok(Flow::Wait(NEVER));
+            return Err(shared.wait(NEVER));
         }
     }
-    let Some(offer) = &shared.offer else { return Ok(Flow::Wait(NEVER)) };
+    let Some(offer) = &shared.offer else { return Err(shared.wait(NEVER)) };
     let earliest = offer.earliest.max(shared.deferred_until);
     if earliest > shared.now {
         shared.news = Some(News::Install);
-        return Ok(Flow::Wait(earliest));
+        return Err(shared.wait(earliest));
     }
     let elapsed = shared.now.since(offer.asked_at);
     let is_good = offer.assignment.time_after(elapsed, &shared.root()?).is_ok();
@@ -251,9 +251,9 @@ fn idle<P: Profile>(shared: &mut Shared<'_, P>) -> Step<To> {
         // It has grown old while it waited; the answer to another check-in says what is to be done now.
         shared.forget_attempt();
         shared.session.begin_anew(Millis(0), shared.now);
-        return Ok(Flow::Again);
+        return Err(Stop::Again);
     }
-    Ok(Flow::Done(To::FetchRelease))
+    Ok(To::FetchRelease)
 }
 
 /// What an attempt does with news: `Some` if it must not go on as it is.

@@ -17,7 +17,7 @@ use crate::io::{BootAnswer, BootOp, StorageAnswer};
 use crate::ops::{Op, Place, TextRange};
 use crate::record::{SetState, SetsRecord};
 use crate::set::Entry;
-use crate::shared::{CORRUPT, Failure, Flow, Shared, Step};
+use crate::shared::{CORRUPT, Failure, Shared, Step, Stop};
 
 /// Length of the plan of one file: what to do, and the digest of its bytes once that is known.
 const PLAN_BYTES: usize = 33;
@@ -113,7 +113,7 @@ impl Plan {
                 shared.arena.region_mut(Region::Plan).fill(0);
                 (shared.done, shared.total) = (0, 0);
                 self.at = At::File(FileIndex(0));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::File(index) => self.plan(index, shared),
             At::Capacity(index) => {
@@ -121,8 +121,10 @@ impl Plan {
                 let size = file(shared, index)?.size;
                 match answer {
                     StorageAnswer::Capacity(Some(capacity)) if capacity >= size => {}
-                    StorageAnswer::Capacity(Some(_)) => return Err(Failure::Attempt(ReportCode::TooLarge)),
-                    _ => return Err(Failure::Attempt(ReportCode::UnknownTarget)),
+                    StorageAnswer::Capacity(Some(_)) => {
+                        return Err(Failure::Attempt(ReportCode::TooLarge).into());
+                    }
+                    _ => return Err(Failure::Attempt(ReportCode::UnknownTarget).into()),
                 }
                 shared.total = shared.total.saturating_add(size.0);
                 self.next(index, shared)
@@ -137,7 +139,7 @@ impl Plan {
             }
             At::CanRaise => {
                 if shared.boot_answered()? == BootAnswer::CannotRaiseEpoch {
-                    return Err(Failure::Attempt(ReportCode::Storage));
+                    return Err(Failure::Attempt(ReportCode::Storage).into());
                 }
                 self.forget(shared)
             }
@@ -153,16 +155,16 @@ impl Plan {
         let files = signed.release().files;
         let Some(file) = files.get(usize::from(index.0)) else {
             self.at = At::Epoch;
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         };
         // Two files in one place could not both be there.
         if files.iter().take(usize::from(index.0)).any(|earlier| earlier.target == file.target) {
-            return Err(Failure::Attempt(ReportCode::UnknownTarget));
+            return Err(Failure::Attempt(ReportCode::UnknownTarget).into());
         }
         let strength_min = shared.root()?.strength_min();
         strongest(file.integrity, P::Suite::algorithms(), strength_min)?;
         if FileSubject::of(signed.release(), index).is_none() {
-            return Err(CORRUPT);
+            return Err(CORRUPT.into());
         }
         let listed = file.integrity.iter().find_map(|string| match string {
             IntegrityString::Sha256(digest) => Some(Sha256Digest(digest)),
@@ -184,13 +186,13 @@ impl Plan {
     fn next<P: Profile>(&mut self, index: FileIndex, _shared: &Shared<'_, P>) -> Step<To> {
         self.at = At::File(FileIndex(index.0.saturating_add(1)));
         // Walking a long list takes its time: others have their turn every now and then.
-        Ok(if index.0 % 16 == 15 { Flow::Yield } else { Flow::Again })
+        Err(if index.0 % 16 == 15 { Stop::Yield } else { Stop::Again })
     }
 
     /// The set before the kept one loses its files now: nobody must go back to it any more.
     fn forget<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let Some(sets) = shared.sets.filter(|sets| sets.other.is_some()) else { return self.finish() };
-        let SetState::Settled(_) = sets.state else { return Err(CORRUPT) };
+        let SetState::Settled(_) = sets.state else { return Err(CORRUPT.into()) };
         let record = SetsRecord { other: None, ..sets };
         shared.sets = Some(record);
         let length = record.encode(&mut shared.record)?.len();
@@ -199,7 +201,7 @@ impl Plan {
     }
 
     const fn finish(&self) -> Step<To> {
-        Ok(Flow::Done(To::FetchFiles(self.resume)))
+        Ok(To::FetchFiles(self.resume))
     }
 }
 

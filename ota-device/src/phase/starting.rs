@@ -17,7 +17,7 @@ use crate::io::{BootAnswer, BootOp, StorageAnswer};
 use crate::ops::{Op, Place};
 use crate::record::{JournalRecord, SetRef, SetState, SetsRecord, TrustedRecord};
 use crate::report::Ending;
-use crate::shared::{CORRUPT, Flow, Happened, Sha256Of, Shared, Step, ready};
+use crate::shared::{CORRUPT, Happened, Sha256Of, Shared, Step, Stop};
 
 /// Why the storage is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +72,16 @@ impl<P: Profile> Starting<P> {
                 shared.ask(Op::Granularity)
             }
             At::Granularity => {
-                let StorageAnswer::Granularity(granularity) = shared.answered()? else { return Err(CORRUPT) };
+                let StorageAnswer::Granularity(granularity) = shared.answered()? else {
+                    return Err(CORRUPT.into());
+                };
                 shared.granularity = granularity;
                 self.at = At::Running;
                 shared.ask_boot(BootOp::Running)
             }
             At::Running => {
                 let BootAnswer::Running { firmware, epoch } = shared.boot_answered()? else {
-                    return Err(CORRUPT);
+                    return Err(CORRUPT.into());
                 };
                 shared.running = firmware;
                 shared.running_epoch = epoch;
@@ -89,7 +91,7 @@ impl<P: Profile> Starting<P> {
             At::Trusted => self.trusted(shared),
             At::Root(load) => {
                 let digest = shared.trusted.state.root_digest;
-                let receipt = ready!(demand(load, digest, shared)).ok_or(CORRUPT)?;
+                let receipt = demand(load, digest, shared)?.ok_or(CORRUPT)?;
                 let body = receipt.attach(shared.arena.region(Region::Root))?;
                 // A root that its own record does not describe is a fault of the medium, like a wrong digest.
                 TrustedRoot::from_storage::<Sha256Of<P>>(body, &shared.trusted.state).map_err(|_| CORRUPT)?;
@@ -104,7 +106,7 @@ impl<P: Profile> Starting<P> {
             }
             At::Set(load) => {
                 let digest = self.active.ok_or(CORRUPT)?.digest;
-                ready!(demand(load, digest, shared)).ok_or(CORRUPT)?;
+                demand(load, digest, shared)?.ok_or(CORRUPT)?;
                 self.read_journal(shared)
             }
             At::Journal => self.journal(shared),
@@ -112,7 +114,7 @@ impl<P: Profile> Starting<P> {
             At::CountedStart => {
                 shared.answered()?;
                 self.at = At::RaiseEpoch;
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             At::RaiseEpoch => self.raise_epoch(shared),
             At::RaisedEpoch => {
@@ -124,9 +126,9 @@ impl<P: Profile> Starting<P> {
     }
 
     fn trusted(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let Some(length) = ready!(record_length(shared)) else {
+        let Some(length) = record_length(shared)? else {
             shared.happened(Happened::Unprovisioned);
-            return Ok(Flow::Done(To::Unprovisioned));
+            return Ok(To::Unprovisioned);
         };
         let record = shared.record.get(..length).ok_or(CORRUPT)?;
         let mut trusted = TrustedRecord::decode(record).map_err(|_| CORRUPT)?;
@@ -138,11 +140,11 @@ impl<P: Profile> Starting<P> {
         shared.trusted = trusted;
         let place = Place::Root(trusted.root_slot);
         self.at = At::Root(Load::new(place, Region::Root, trusted.root_bytes));
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     fn sets(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        let Some(length) = ready!(record_length(shared)) else {
+        let Some(length) = record_length(shared)? else {
             shared.sets = None;
             return self.load_set(shared);
         };
@@ -176,7 +178,7 @@ impl<P: Profile> Starting<P> {
         match self.active {
             Some(set) => {
                 self.at = At::Set(Load::new(Place::SetBody(set.slot), Region::Set, set.bytes));
-                Ok(Flow::Again)
+                Err(Stop::Again)
             }
             None => {
                 shared.arena.place(Region::Set, 0)?;
@@ -193,7 +195,7 @@ impl<P: Profile> Starting<P> {
 
     /// Only how the last attempt ended is of interest here; a download goes on when its release is offered again.
     fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
-        if let Some(length) = ready!(record_length(shared))
+        if let Some(length) = record_length(shared)?
             && self.origin == Origin::PowerOn
         {
             let record = shared.record.get(..length).ok_or(CORRUPT)?;
@@ -202,14 +204,14 @@ impl<P: Profile> Starting<P> {
             }
         }
         self.at = At::CountStart;
-        Ok(Flow::Again)
+        Err(Stop::Again)
     }
 
     /// Starts are counted only where evidence needs them, because each costs a write.
     fn count_start(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if self.origin != Origin::PowerOn || shared.key.is_none() {
             self.at = At::RaiseEpoch;
-            return Ok(Flow::Again);
+            return Err(Stop::Again);
         }
         shared.trusted.boots = BootCounter(shared.trusted.boots.0.saturating_add(1));
         let length = shared.trusted.encode(&mut shared.record)?.len();
@@ -255,7 +257,7 @@ impl<P: Profile> Starting<P> {
                 To::Idle
             }
         };
-        Ok(Flow::Done(next))
+        Ok(next)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config::Profile;
 use crate::io::BootOp;
 use crate::policy::Confirm;
 use crate::record::{Outcome, SetState, SetsRecord};
-use crate::shared::{CORRUPT, Flow, Happened, SelfTest, Shared, Step};
+use crate::shared::{CORRUPT, Happened, SelfTest, Shared, Step};
 
 /// The new files are active and have to prove themselves in time.
 pub(crate) struct Trial {
@@ -43,7 +43,7 @@ impl Trial {
         }
         match shared.self_test.take() {
             Some(SelfTest::Failed) => {
-                return Ok(Flow::Done(To::GoBack(ReportCode::SelfTestFailed)));
+                return Ok(To::GoBack(ReportCode::SelfTestFailed));
             }
             Some(SelfTest::Passed) => self.self_tested = true,
             None => {}
@@ -55,13 +55,13 @@ impl Trial {
         let lacks_test = needs_test && !self.self_tested;
         let lacks_check_in = needs_check_in && !self.checked_in;
         if !lacks_test && !lacks_check_in {
-            return Ok(Flow::Done(To::Confirming));
+            return Ok(To::Confirming);
         }
         if shared.now >= self.until {
             let code = if lacks_test { ReportCode::ConfirmTimeout } else { ReportCode::ConnectivityLost };
-            return Ok(Flow::Done(To::GoBack(code)));
+            return Ok(To::GoBack(code));
         }
-        Ok(Flow::Wait(self.until))
+        Err(shared.wait(self.until))
     }
 }
 
@@ -121,7 +121,7 @@ impl Confirming {
                     shared.now,
                 );
                 if attempt.epoch <= shared.trusted.state.epoch {
-                    return Ok(Flow::Done(To::Idle));
+                    return Ok(To::Idle);
                 }
                 shared.trusted.state = shared.trusted.state.with_epoch_raised(attempt.epoch);
                 let length = shared.trusted.encode(&mut shared.record)?.len();
@@ -131,7 +131,7 @@ impl Confirming {
             Keeping::Raised => {
                 shared.answered()?;
                 shared.stored = shared.trusted.state;
-                Ok(Flow::Done(To::Idle))
+                Ok(To::Idle)
             }
         }
     }
