@@ -53,6 +53,7 @@ use rmqtt::router::DefaultRouter;
 use rmqtt::server::MqttServer;
 use rmqtt::shared::DefaultShared;
 use rmqtt::types::Id;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Handle, Runtime};
 
@@ -65,6 +66,7 @@ use self::door::Door;
 use self::hooks::Hooks;
 use self::link::{InProcessLink, Queued};
 use self::shared::TakeTurns;
+use self::tls::CurrentTls;
 
 /// Names the only listener that rmqtt has.
 const INNER_LISTENER: u16 = 1;
@@ -100,6 +102,7 @@ pub enum StartError {
 /// A running broker. It has threads of its own; dropping it ends it without a goodbye.
 pub struct EmbeddedBroker {
     listeners: Vec<Listener>,
+    tls: Vec<Option<Arc<CurrentTls>>>,
     link: Arc<InProcessLink>,
     clients: Arc<Clients>,
     context: ServerContext,
@@ -121,9 +124,9 @@ impl EmbeddedBroker {
         let setting_up = runtime.spawn(set_up(config, authorizer, runtime.handle().clone()));
         match setting_up.await {
             Ok(Ok(parts)) => {
-                let Parts { listeners, link, clients, context, inside } = parts;
+                let Parts { listeners, tls, link, clients, context, inside } = parts;
                 tracing::debug!(%inside, ?listeners, "the broker has started");
-                Ok(Self { listeners, link, clients, context, runtime: Mutex::new(Some(runtime)) })
+                Ok(Self { listeners, tls, link, clients, context, runtime: Mutex::new(Some(runtime)) })
             }
             Ok(Err(why)) => {
                 runtime.shutdown_background();
@@ -136,6 +139,13 @@ impl EmbeddedBroker {
         }
     }
 
+    /// Shows another certificate, and believes other authorities, from the next connection on: for certificates that
+    /// are renewed while the broker runs. Connections that are there stay as they are. Listeners without TLS stay
+    /// without.
+    pub fn renew_tls(&self, tls: &Arc<ServerConfig>) {
+        self.tls.iter().flatten().for_each(|current| current.set(Arc::clone(tls)));
+    }
+
     /// Messages from the server to connected devices that were dropped, since the start: the device was not subscribed,
     /// had too much waiting, or takes only smaller packets.
     #[must_use]
@@ -146,6 +156,7 @@ impl EmbeddedBroker {
 
 struct Parts {
     listeners: Vec<Listener>,
+    tls: Vec<Option<Arc<CurrentTls>>>,
     link: Arc<InProcessLink>,
     clients: Arc<Clients>,
     context: ServerContext,
@@ -190,15 +201,17 @@ async fn set_up(
     tokio::spawn(server.run());
 
     let door = Door::new(inside, Arc::clone(&clients), &limits);
-    let mut listeners = Vec::new();
+    let (mut listeners, mut all_tls) = (Vec::new(), Vec::new());
     for wanted in config.listeners {
         let failed = |source| StartError::Listen { address: wanted.address, source };
         let listener = TcpListener::bind(wanted.address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         listeners.push(Listener { address, tls: wanted.tls.is_some() });
-        tokio::spawn(Arc::clone(&door).listen(listener, wanted.tls));
+        let tls = wanted.tls.map(|tls| Arc::new(CurrentTls::new(tls)));
+        tokio::spawn(Arc::clone(&door).listen(listener, tls.clone()));
+        all_tls.push(tls);
     }
-    Ok(Parts { listeners, link, clients, context, inside })
+    Ok(Parts { listeners, tls: all_tls, link, clients, context, inside })
 }
 
 /// rmqtt's own listener, on the loopback interface and a free port, for the door alone.

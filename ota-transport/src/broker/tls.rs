@@ -2,7 +2,7 @@
 //!
 //! A name is only read from a certificate that rustls has verified against the operator's own authorities.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -107,6 +107,23 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// What a listener shows and believes now.
+pub(super) struct CurrentTls(RwLock<Arc<ServerConfig>>);
+
+impl CurrentTls {
+    pub(super) fn new(tls: Arc<ServerConfig>) -> Self {
+        Self(RwLock::new(tls))
+    }
+
+    pub(super) fn get(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set(&self, tls: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tls;
+    }
 }
 
 fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -15,7 +15,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,7 +27,7 @@ use self::pipe::{PipeError, carry};
 use self::socket::DeviceSocket;
 use super::clients::{Client, Clients};
 use super::config::BrokerLimits;
-use super::tls::proven_name;
+use super::tls::{CurrentTls, proven_name};
 
 /// How long to wait before accepting again after it failed, which it does when file descriptors are used up.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -98,13 +97,13 @@ impl Door {
     }
 
     /// Lets clients in until the task is aborted.
-    pub(super) async fn listen(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
-        let tls = tls.map(TlsAcceptor::from);
+    pub(super) async fn listen(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<CurrentTls>>) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let Some(place) = self.place(peer) else { continue };
-                    let (door, tls) = (Arc::clone(&self), tls.clone());
+                    let door = Arc::clone(&self);
+                    let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.get()));
                     tokio::spawn(async move {
                         match door.serve(stream, peer, tls).await {
                             Ok(()) => tracing::debug!(%peer, "connection closed"),
