@@ -12,7 +12,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::link_suite::read_packet;
-use crate::raw::{Connect, packet, publish, text};
+use crate::raw::{Connect, Version, packet, publish, text};
 
 struct UnderTest(EmbeddedBroker);
 
@@ -56,7 +56,7 @@ impl BrokerUnderTest for UnderTest {
             (will.topic.as_str(), core::str::from_utf8(&will.payload).unwrap(), will.kept == Kept::Retained)
         });
         let user = client.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()));
-        end.send(&Connect { user, will, ..Connect::new(&client.client_id) }.packet()).await;
+        end.send(&Connect { user, will, ..Connect::new(&client.client_id) }.packet(Version::V3)).await;
         let (first, body) = end.packet().await??;
         assert_eq!(first, 0x20);
         (body[1] == 0).then(|| Box::new(end) as Box<dyn BrokerClient>)

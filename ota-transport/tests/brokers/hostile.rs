@@ -17,7 +17,7 @@ fn is_up(scene: &Scene) {
 
 #[test]
 fn without_a_valid_certificate_nobody_gets_in() {
-    for scene in Scene::both("hostile-certificates") {
+    for scene in Scene::each("hostile-certificates") {
         let foreign = Authority::new("Fleet CA");
         for (certificate, reason) in [
             (None, "sent no certificates"),
@@ -38,7 +38,7 @@ fn without_a_valid_certificate_nobody_gets_in() {
 
 #[test]
 fn a_stolen_client_id_gives_nothing_and_takes_nothing() {
-    for scene in Scene::both("hostile-stolen-id") {
+    for scene in Scene::each("hostile-stolen-id") {
         let mut server = scene.server();
         let mut other = scene.device(OTHER);
         other.subscribe(&format!("ota/1/{OTHER}/down")).unwrap();
@@ -81,7 +81,7 @@ fn a_stolen_client_id_gives_nothing_and_takes_nothing() {
 /// DJI Romo 2026, Mosquitto CVE-2017-7650: a name that is a wildcard or holds a separator.
 #[test]
 fn incident_46_a_hostile_name_reaches_nobody() {
-    for scene in Scene::both("hostile-names") {
+    for scene in Scene::each("hostile-names") {
         let mut server = scene.server();
         let mut other = scene.device(OTHER);
         other.subscribe(&format!("ota/1/{OTHER}/down")).unwrap();
@@ -110,7 +110,7 @@ fn incident_46_a_hostile_name_reaches_nobody() {
 
 #[test]
 fn incident_43_an_oversized_packet_ends_its_connection_and_nothing_else() {
-    for scene in Scene::both("hostile-oversized") {
+    for scene in Scene::each("hostile-oversized") {
         let mut server = scene.server();
         let mut neighbour = scene.device(OTHER);
         let bomb = [0x30, 0xff, 0xff, 0xff, 0x7f];
@@ -135,8 +135,8 @@ fn incident_43_an_oversized_packet_ends_its_connection_and_nothing_else() {
 
 #[test]
 fn what_is_no_mqtt_ends_and_the_broker_goes_on() {
-    for scene in Scene::both("hostile-garbage") {
-        let connect = Connect::new(DEVICE).packet();
+    for scene in Scene::each("hostile-garbage") {
+        let connect = Connect::new(DEVICE).packet(scene.version);
         let nested = packet(0x10, &[text("MQTT"), vec![4, 0xff, 0, 60]].concat());
         for garbage in [
             b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::raw::{Connect, packet, publish, text};
+use crate::raw::{Connect, Version, packet, publish, text};
 
 /// Everybody is who he says.
 struct Trusting;
@@ -73,7 +73,7 @@ impl LinkUnderTest for UnderTest {
         let (reader, writer) = stream.into_split();
         let mut end = Device { id: device.clone(), reader: BufReader::new(reader), writer };
         let id = device.as_str();
-        end.writer.write_all(&Connect::new(id).packet()).await.unwrap();
+        end.writer.write_all(&Connect::new(id).packet(Version::V3)).await.unwrap();
         assert_eq!(read_packet(&mut end.reader).await.unwrap(), (0x20, vec![0, 0]));
         for topic in [format!("ota/1/{id}/down"), format!("xi/ctrl/v1/{id}/cln")] {
             let subscribe = packet(0x82, &[vec![0, 7], text(&topic), vec![0]].concat());

@@ -7,6 +7,7 @@ mod broker_suite;
 mod certificates;
 mod embedded;
 mod hostile;
+mod hostile_v5;
 mod limits;
 mod link_suite;
 mod raw;

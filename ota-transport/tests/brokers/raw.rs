@@ -1,4 +1,4 @@
-//! An MQTT 3.1.1 client made by hand, byte by byte: it does what no decent client would do.
+//! An MQTT client made by hand, byte by byte, 3.1.1 or 5: it does what no decent client would do.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -19,8 +19,45 @@ impl<T: Read + Write + Send> Stream for T {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed;
 
+/// Which version of MQTT is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V3,
+    V5,
+}
+
+impl Version {
+    pub(crate) const BOTH: [Self; 2] = [Self::V3, Self::V5];
+
+    /// What a CONNECT of somebody is answered who is not allowed to be.
+    pub(crate) const fn not_authorized(self) -> u8 {
+        match self {
+            Self::V3 => 5,
+            Self::V5 => 0x87,
+        }
+    }
+
+    /// What a CONNECT is answered whose last will is not allowed; MQTT 5 has a number of its own for retained ones where
+    /// nothing is retained.
+    pub(crate) const fn refused(self, retain: bool) -> u8 {
+        match self {
+            Self::V5 if retain => 0x9a,
+            _ => self.not_authorized(),
+        }
+    }
+
+    /// Properties with their length in front, where there are such things.
+    fn properties(self, properties: &[u8]) -> Vec<u8> {
+        match self {
+            Self::V3 => Vec::new(),
+            Self::V5 => [&[u8::try_from(properties.len()).unwrap()], properties].concat(),
+        }
+    }
+}
+
 pub(crate) struct Raw {
     pub(crate) stream: Box<dyn Stream>,
+    pub(crate) version: Version,
     /// Messages that arrived while something else was waited for: topic and payload.
     pub(crate) inbox: VecDeque<(String, Vec<u8>)>,
 }
@@ -33,6 +70,9 @@ pub(crate) struct Connect<'a> {
     /// Topic, payload, retained or not.
     pub(crate) will: Option<(&'a str, &'a str, bool)>,
     pub(crate) keeps_session: bool,
+    /// Properties of the CONNECT and of the last will, for MQTT 5.
+    pub(crate) properties: &'a [u8],
+    pub(crate) will_properties: &'a [u8],
 }
 
 impl<'a> Connect<'a> {
@@ -40,18 +80,20 @@ impl<'a> Connect<'a> {
         Self { client_id, ..Self::default() }
     }
 
-    pub(crate) fn packet(&self) -> Vec<u8> {
+    pub(crate) fn packet(&self, version: Version) -> Vec<u8> {
         let mut flags = if self.keeps_session { 0 } else { 2 };
-        let mut payload = text(self.client_id);
+        let mut payload = [version.properties(self.properties), text(self.client_id)].concat();
         if let Some((topic, message, retain)) = self.will {
             flags |= 4 | u8::from(retain) << 5;
+            payload.extend(version.properties(self.will_properties));
             payload.extend([text(topic), text(message)].concat());
         }
         if let Some((user, password)) = self.user {
             flags |= 0xc0;
             payload.extend([text(user), text(password)].concat());
         }
-        packet(0x10, &[text("MQTT"), vec![4, flags, 0, 60], payload].concat())
+        let level = if version == Version::V3 { 4 } else { 5 };
+        packet(0x10, &[text("MQTT"), vec![level, flags, 0, 60], payload].concat())
     }
 }
 
@@ -93,12 +135,21 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let connection = ClientConnection::new(Arc::clone(config), "localhost".try_into().unwrap()).unwrap();
-        Self { stream: Box::new(StreamOwned::new(connection, stream)), inbox: VecDeque::new() }
+        Self::of(Box::new(StreamOwned::new(connection, stream)))
     }
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream: Box::new(stream), inbox: VecDeque::new() }
+        Self::of(Box::new(stream))
+    }
+
+    fn of(stream: Box<dyn Stream>) -> Self {
+        Self { stream, version: Version::V3, inbox: VecDeque::new() }
+    }
+
+    /// The same connection, on which another version is spoken.
+    pub(crate) fn speaking(self, version: Version) -> Self {
+        Self { version, ..self }
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
@@ -107,22 +158,38 @@ impl Raw {
 
     /// Connects and returns the answer: 0 is yes.
     pub(crate) fn connect(&mut self, connect: &Connect<'_>) -> Result<u8, Closed> {
-        self.send(&connect.packet())?;
+        self.send(&connect.packet(self.version))?;
         match self.read_packet()? {
             (0x20, body) => Ok(body[1]),
             other => panic!("no CONNACK: {other:?}"),
         }
     }
 
-    /// Subscribes at quality 1 and returns the answer: 0x80 is no.
+    /// Subscribes at quality 1 and returns the answer: 0x80 and above is no.
     pub(crate) fn subscribe(&mut self, filter: &str) -> Result<u8, Closed> {
-        self.send(&packet(0x82, &[vec![0, 7], text(filter), vec![1]].concat()))?;
+        let properties = self.version.properties(&[]);
+        self.send(&packet(0x82, &[vec![0, 7], properties, text(filter), vec![1]].concat()))?;
         let body = self.wait_for(0x90)?;
-        Ok(body[2])
+        Ok(*body.last().unwrap())
     }
 
     pub(crate) fn publish(&mut self, topic: &str, payload: &str) -> Result<(), Closed> {
-        self.send(&publish(topic, payload.as_bytes(), false))
+        self.publish_with(topic, payload, false, &[])
+    }
+
+    /// Publishes, retained or not, and with these properties where there are such things.
+    pub(crate) fn publish_with(
+        &mut self,
+        topic: &str,
+        payload: &str,
+        retain: bool,
+        properties: &[u8],
+    ) -> Result<(), Closed> {
+        let properties = self.version.properties(properties);
+        self.send(&packet(
+            0x30 | u8::from(retain),
+            &[text(topic), properties, payload.as_bytes().to_vec()].concat(),
+        ))
     }
 
     /// Returns when the broker has dealt with everything that was sent before.
@@ -170,9 +237,13 @@ impl Raw {
         }
         let topic_end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
         let topic = String::from_utf8(body[2..topic_end].to_vec()).unwrap();
-        let payload_at = topic_end + if first & 6 == 0 { 0 } else { 2 };
+        let id_end = topic_end + if first & 6 == 0 { 0 } else { 2 };
+        let payload_at = match self.version {
+            Version::V3 => id_end,
+            Version::V5 => id_end + 1 + usize::from(body[id_end]),
+        };
         if first & 6 == 2 {
-            let id = &body[topic_end..payload_at];
+            let id = &body[topic_end..id_end];
             // A broker that has closed meanwhile shows it with the next read.
             let _ = self.send(&packet(0x40, id));
         }

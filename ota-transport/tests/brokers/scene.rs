@@ -15,7 +15,7 @@ use ota_transport::broker::{
 use tokio::runtime::Runtime;
 
 use crate::certificates::{Authority, Issued, PROVIDER};
-use crate::raw::{Connect, Raw};
+use crate::raw::{Connect, Raw, Version};
 use crate::support::Mosquitto;
 
 pub(crate) const SERVER: &str = "ota/server";
@@ -28,6 +28,8 @@ pub(crate) enum Subject {
 
 pub(crate) struct Scene {
     pub(crate) subject: Subject,
+    /// What its clients speak.
+    pub(crate) version: Version,
     pub(crate) authority: Authority,
     markers: AtomicU64,
 }
@@ -115,13 +117,24 @@ impl Scene {
         Some(Self::of(Subject::Mosquitto(broker), authority))
     }
 
-    /// Both, or the embedded one alone where mosquitto is not installed.
-    pub(crate) fn both(name: &str) -> Vec<Self> {
-        [Some(Self::embedded()), Self::mosquitto(name)].into_iter().flatten().collect()
+    /// Both brokers, each with clients of both versions of MQTT; the embedded one alone where mosquitto is not
+    /// installed.
+    pub(crate) fn each(name: &str) -> Vec<Self> {
+        let of = |version: Version| {
+            let mosquitto = Self::mosquitto(&format!("{name}-{version:?}"));
+            let both = [Some(Self::embedded()), mosquitto].into_iter().flatten();
+            both.map(move |scene| scene.speaking(version))
+        };
+        Version::BOTH.into_iter().flat_map(of).collect()
+    }
+
+    /// The same, with clients of this version.
+    pub(crate) fn speaking(self, version: Version) -> Self {
+        Self { version, ..self }
     }
 
     fn of(subject: Subject, authority: Authority) -> Self {
-        Self { subject, authority, markers: AtomicU64::new(0) }
+        Self { subject, version: Version::V3, authority, markers: AtomicU64::new(0) }
     }
 
     pub(crate) const fn is_embedded(&self) -> bool {
@@ -137,7 +150,7 @@ impl Scene {
 
     /// A TLS connection with this certificate, on which nothing was said yet.
     pub(crate) fn open(&self, identity: Option<&Issued>) -> Raw {
-        Raw::tls(self.address(), &self.authority.client_config(identity))
+        Raw::tls(self.address(), &self.authority.client_config(identity)).speaking(self.version)
     }
 
     /// A device with its own certificate, connected.
