@@ -10,12 +10,11 @@ use serde::Deserialize;
 use super::answer::{Created, Done, Reply};
 use super::auth::Caller;
 use super::body::{
-    DeviceView, DevicesInput, DevicesView, ReasonInput, RegisteredView, TagsInput, WhyNotView,
+    DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, RegisteredView, TagsInput, WhyNotView,
 };
 use super::input::{Ask, Id, Json, unhex};
 use super::{Api, Problem, hex, list, system};
 use crate::rules::filter::Filter;
-use crate::server::NewDevice;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,8 +62,9 @@ pub(super) async fn register(
     Id(product): Id<ProductIdBuf>,
     Json(input): Json<DevicesInput>,
 ) -> Result<Created<RegisteredView>, Problem> {
-    let named = |(index, device)| {
-        NewDevice::try_from(device).map_err(|why| Problem::invalid(format!("devices[{index}].id: {why}")))
+    let named = |(index, device): (usize, DeviceInput)| {
+        let device = device.device(api.server.random());
+        device.map_err(|why| Problem::invalid(format!("devices[{index}].{why}")))
     };
     let new = input.devices.into_iter().enumerate().map(named).collect::<Result<Vec<_>, _>>()?;
     if new.is_empty() {

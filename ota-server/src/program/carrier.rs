@@ -1,18 +1,19 @@
 //! What carries messages between the server and its devices.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use ota_core::fleet::records::DeviceStatus;
+use ota_core::fleet::records::{Device, DeviceStatus};
 use ota_core::fleet::{
     Authorizer, Broker as _, ConnectRequest, FleetStore, Identity, Key, MessageLink, Record, Refusal,
     TopicAction, TopicRules,
 };
+use ota_core::text::DeviceIdBuf;
 use ota_core::wire::topic::TopicPrefix;
 use ota_transport::broker::{
-    Authorities, BrokerConfig, ClientCertificates, DeviceAuthorizer, EmbeddedBroker, ListenOn, TlsMaterial,
-    server_config,
+    Authorities, BrokerConfig, ClientCertificates, DeviceAuthorizer, EmbeddedBroker, ListenOn, Passwords,
+    TlsMaterial, server_config,
 };
 use ota_transport::memory::{MemoryLink, MemoryLinkLimits};
 use ota_transport::mqtt::{Credentials, MqttConfig, MqttLink, Status};
@@ -21,15 +22,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Failure;
 use super::installation::Installation;
-use super::settings::{BrokerSettings, EmbeddedSettings, ExternalSettings};
+use super::settings::{BrokerSettings, Clients, EmbeddedSettings, ExternalSettings};
+use crate::digest::sha256;
+use crate::rules::device::is_password;
 
 /// How devices reach the server.
 #[derive(Clone)]
 pub enum Devices {
     /// In this process only: nothing listens for devices.
     InProcess(MemoryLink),
-    /// Through the broker inside, with a certificate.
-    Embedded(Arc<EmbeddedBroker>),
+    /// Through the broker inside.
+    Embedded(Arc<EmbeddedBroker>, Arc<TlsFiles>),
     /// Through an MQTT broker elsewhere.
     Broker(Arc<MqttLink>, String),
 }
@@ -61,7 +64,7 @@ impl Devices {
     pub fn link(&self) -> Arc<dyn MessageLink> {
         match self {
             Self::InProcess(link) => Arc::new(link.clone()),
-            Self::Embedded(broker) => broker.link(),
+            Self::Embedded(broker, _) => broker.link(),
             Self::Broker(link, _) => Arc::clone(link) as Arc<dyn MessageLink>,
         }
     }
@@ -71,13 +74,12 @@ impl Devices {
     pub fn describe(&self) -> String {
         match self {
             Self::InProcess(_) => "nowhere: no broker is set, so no device can connect".to_owned(),
-            Self::Embedded(broker) => {
+            Self::Embedded(broker, tls) => {
                 let addresses =
                     broker.listeners().into_iter().map(|listener| format!("mqtts://{}", listener.address));
-                format!(
-                    "{} with certificates of the development authority",
-                    addresses.collect::<Vec<_>>().join(" ")
-                )
+                let addresses = addresses.collect::<Vec<_>>().join(" ");
+                let passwords = if tls.clients == Clients::Certificates { "" } else { ", or with passwords" };
+                format!("{addresses} with certificates of {}{passwords}", tls.authority.display())
             }
             Self::Broker(_, address) => format!("through the MQTT broker at {address}"),
         }
@@ -89,7 +91,7 @@ impl Devices {
     /// Why not.
     pub fn ready(&self) -> Result<(), String> {
         match self {
-            Self::InProcess(_) | Self::Embedded(_) => Ok(()),
+            Self::InProcess(_) | Self::Embedded(..) => Ok(()),
             Self::Broker(link, address) => match &*link.status().borrow() {
                 Status::Ready => Ok(()),
                 Status::Connecting(Some(why)) => {
@@ -100,11 +102,23 @@ impl Devices {
         }
     }
 
+    /// Reads the certificates of the broker inside anew, if their files have changed: the next connection sees them,
+    /// and nobody is disconnected. Says whether there was something new.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be used; the old ones stay.
+    pub fn renew_certificates(&self) -> Result<bool, Failure> {
+        let Self::Embedded(broker, files) = self else { return Ok(false) };
+        let Some(tls) = files.changed()? else { return Ok(false) };
+        broker.renew_tls(&tls);
+        Ok(true)
+    }
+
     /// Ends it: the server's loop returns.
     pub async fn close(&self) {
         match self {
             Self::InProcess(link) => link.close(),
-            Self::Embedded(broker) => {
+            Self::Embedded(broker, _) => {
                 if let Err(why) = broker.shutdown().await {
                     tracing::warn!(why, "the broker did not end well");
                 }
@@ -114,7 +128,71 @@ impl Devices {
     }
 }
 
-/// Lets in whom a certificate names, if it is a registered device that was not revoked.
+/// The files that TLS of the broker inside is made of.
+#[derive(Debug)]
+pub struct TlsFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    authority: PathBuf,
+    clients: Clients,
+    /// The hash of what was read last.
+    seen: Mutex<Option<[u8; 32]>>,
+}
+
+impl TlsFiles {
+    /// What is in the files now, unless it was there before.
+    fn changed(&self) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|why| Failure::caused(format_args!("cannot read {}", path.display()), &why, ""))
+        };
+        let (chain, key, authority) = (read(&self.certificate)?, read(&self.key)?, read(&self.authority)?);
+        let digest = [&chain, &key, &authority].map(|bytes| sha256(&[bytes]));
+        let digest = sha256(&digest.each_ref().map(<[u8; 32]>::as_slice));
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == Some(digest) {
+            return Ok(None);
+        }
+        let authorities = Authorities { certificates_pem: &authority, revocations_pem: &[] };
+        let clients = match self.clients {
+            Clients::Certificates => ClientCertificates::Required(authorities),
+            Clients::CertificatesAndPasswords => ClientCertificates::Optional(authorities),
+        };
+        let material = TlsMaterial { chain_pem: &chain, key_pem: &key, clients };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = server_config(&material, provider).map_err(|why| {
+            let files = format!("{} and {}", self.certificate.display(), self.key.display());
+            let way_out = "correct mqtt.certificate, mqtt.key and mqtt.ca; for development certificates, move \
+                           server.* in the folder tls/ away to have them made anew";
+            Failure::caused(format_args!("the broker's certificate, {files}, cannot be used"), &why, way_out)
+        })?;
+        *seen = Some(digest);
+        Ok(Some(tls))
+    }
+}
+
+async fn registered(store: &dyn FleetStore, id: &DeviceIdBuf) -> Result<Option<Device>, Refusal> {
+    // A store that does not answer lets nobody in: devices come again.
+    let loaded = store.load(&[Key::Device(id.clone())]).await.map_err(|_| Refusal::Limits)?;
+    Ok(loaded.into_iter().next().flatten().and_then(|stored| match stored.record {
+        Record::Device(device) => Some(device),
+        _ => None,
+    }))
+}
+
+/// The passwords of registered devices.
+struct DevicePasswords(Arc<dyn FleetStore>);
+
+#[async_trait]
+impl Passwords for DevicePasswords {
+    async fn verify(&self, user: &str, password: &[u8]) -> Result<(), Refusal> {
+        let id = DeviceIdBuf::new(user).map_err(|_| Refusal::Credentials)?;
+        let device = registered(&*self.0, &id).await?.ok_or(Refusal::Credentials)?;
+        if is_password(&device, password) { Ok(()) } else { Err(Refusal::Credentials) }
+    }
+}
+
+/// Lets in who has proven to be a registered device that was not revoked.
 struct Registered {
     names: DeviceAuthorizer,
     store: Arc<dyn FleetStore>,
@@ -125,12 +203,10 @@ impl Authorizer for Registered {
     async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal> {
         let identity = self.names.connect(request).await?;
         let Identity::Device(device) = &identity else { return Ok(identity) };
-        // A store that does not answer lets nobody in: devices come again.
-        let loaded = self.store.load(&[Key::Device(device.clone())]).await.map_err(|_| Refusal::Limits)?;
-        match loaded.into_iter().next().flatten().map(|stored| stored.record) {
-            Some(Record::Device(record)) if record.status == DeviceStatus::Revoked => Err(Refusal::Revoked),
-            Some(Record::Device(_)) => Ok(identity),
-            _ => Err(Refusal::Credentials),
+        match registered(&*self.store, device).await? {
+            Some(record) if record.status == DeviceStatus::Revoked => Err(Refusal::Revoked),
+            Some(_) => Ok(identity),
+            None => Err(Refusal::Credentials),
         }
     }
 
@@ -139,27 +215,20 @@ impl Authorizer for Registered {
     }
 }
 
-/// The broker inside: TLS with the installation's certificate, and nobody gets in without one of its authority.
+/// The broker inside: TLS with the configured certificate or the installation's own.
 async fn embedded(
     settings: &EmbeddedSettings,
     installation: &Installation,
     store: Arc<dyn FleetStore>,
 ) -> Result<Devices, Failure> {
-    let read = |path: &Path| {
-        std::fs::read(path)
-            .map_err(|why| Failure::caused(format_args!("cannot read {}", path.display()), &why, ""))
+    let (certificate, key) = match &settings.identity {
+        Some(identity) => identity.clone(),
+        None => installation.broker_identity(&settings.names)?,
     };
-    let (certificate, key) = installation.broker_identity();
-    let (chain_pem, key_pem, authority) =
-        (read(&certificate)?, read(&key)?, read(&installation.authority())?);
-    let authorities = Authorities { certificates_pem: &authority, revocations_pem: &[] };
-    let clients = ClientCertificates::Required(authorities);
-    let material = TlsMaterial { chain_pem: &chain_pem, key_pem: &key_pem, clients };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = server_config(&material, provider).map_err(|why| {
-        let way_out = "move the folder tls/ of the data folder away to have its certificates made anew";
-        Failure::caused("the broker's certificate cannot be used", &why, way_out)
-    })?;
+    let authority = settings.ca.clone().unwrap_or_else(|| installation.authority());
+    let files = TlsFiles { certificate, key, authority, clients: settings.clients, seen: Mutex::default() };
+    // Never without TLS, whatever the files say.
+    let tls = files.changed()?.ok_or_else(|| Failure::new("the broker has no certificate", ""))?;
     let wrong = |why| Failure::caused("mqtt.prefix cannot be used", &why, "");
     let prefix = TopicPrefix::new(&settings.prefix).map_err(wrong)?;
     let config = BrokerConfig {
@@ -167,12 +236,16 @@ async fn embedded(
         prefix: prefix.into(),
         ..BrokerConfig::default()
     };
-    let authorizer = Registered { names: DeviceAuthorizer::new(TopicRules::new(prefix)), store };
+    let mut names = DeviceAuthorizer::new(TopicRules::new(prefix));
+    if settings.clients == Clients::CertificatesAndPasswords {
+        names = names.with_passwords(Arc::new(DevicePasswords(Arc::clone(&store))));
+    }
+    let authorizer = Registered { names, store };
     let broker = EmbeddedBroker::start(config, Arc::new(authorizer)).await.map_err(|why| {
         let way_out = "end what listens there, or give another address with --mqtt-listen";
         Failure::caused("the broker cannot be started", &why, way_out)
     })?;
-    Ok(Devices::Embedded(Arc::new(broker)))
+    Ok(Devices::Embedded(Arc::new(broker), Arc::new(files)))
 }
 
 fn config(broker: &ExternalSettings) -> Result<MqttConfig, Failure> {

@@ -5,7 +5,7 @@
 //! files/               uploaded files by their content
 //! assignment-key.pem   signs the server's word to devices, and nothing else
 //! tls/ca.pem, ca.key   a certificate authority for development
-//! tls/server.pem, .key the certificate of a broker on this machine, from that authority
+//! tls/server.pem, .key the certificate of the broker, from that authority, and the names it was made for: .names
 //! ```
 //!
 //! Keys are readable by their owner only. A key that is there is never made anew, so devices keep trusting it.
@@ -60,7 +60,7 @@ impl Installation {
         if !installation.assignment_key().exists() {
             generate_key(KeyAlgorithm::Ed25519, &installation.assignment_key())?;
         }
-        installation.make_certificates()?;
+        installation.make_authority()?;
         Ok(installation)
     }
 
@@ -98,10 +98,31 @@ impl Installation {
         self.folder.join("tls/ca.pem")
     }
 
-    /// The certificate and the private key of the broker inside.
-    #[must_use]
-    pub fn broker_identity(&self) -> (PathBuf, PathBuf) {
-        (self.folder.join("tls/server.pem"), self.folder.join("tls/server.key"))
+    /// The certificate and the private key of the broker inside, for these names and addresses: made if they are not
+    /// there, and anew if they were made here for others. What somebody else has put there is left alone.
+    ///
+    /// # Errors
+    /// [`Failure`] if they cannot be made.
+    pub fn broker_identity(&self, names: &[String]) -> Result<(PathBuf, PathBuf), Failure> {
+        let [certificate, key, made_for] =
+            ["pem", "key", "names"].map(|end| self.folder.join("tls/server").with_extension(end));
+        let wanted = names.join("\n");
+        let is_good = match std::fs::read_to_string(&made_for) {
+            Ok(names) => names == wanted,
+            Err(_) => true,
+        };
+        if !is_good || !certificate.exists() || !key.exists() {
+            let mut params = CertificateParams::new(names.to_vec()).map_err(|why| failed(&why))?;
+            params.distinguished_name = named(names.first().map_or("localhost", String::as_str));
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            let made = self.issue(params)?;
+            // The names first and the key last: a start that was interrupted here does it again.
+            let _ = std::fs::remove_file(&key);
+            write_public(&made_for, &wanted)?;
+            write_public(&certificate, &made.certificate)?;
+            write_secret(&key, made.key.as_bytes())?;
+        }
+        Ok((certificate, key))
     }
 
     /// The key that signs assignments, and its public half.
@@ -125,23 +146,14 @@ impl Installation {
         self.issue(params)
     }
 
-    fn make_certificates(&self) -> Result<(), Failure> {
-        let (ca, server) = (self.folder.join("tls/ca.key"), self.folder.join("tls/server.key"));
+    fn make_authority(&self) -> Result<(), Failure> {
+        let ca = self.folder.join("tls/ca.key");
         if !ca.exists() {
             let key = KeyPair::generate().map_err(|why| failed(&why))?;
             let certificate = authority().self_signed(&key).map_err(|why| failed(&why))?;
             // The certificate first: whoever finds the key finds the certificate that belongs to it.
             write_public(&self.authority(), &certificate.pem())?;
             write_secret(&ca, key.serialize_pem().as_bytes())?;
-        }
-        if !server.exists() {
-            let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-            let mut params = CertificateParams::new(names).map_err(|why| failed(&why))?;
-            params.distinguished_name = named("localhost");
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            let made = self.issue(params)?;
-            write_public(&self.folder.join("tls/server.pem"), &made.certificate)?;
-            write_secret(&server, made.key.as_bytes())?;
         }
         Ok(())
     }
@@ -192,11 +204,26 @@ mod tests {
     fn a_second_start_keeps_all_keys() {
         let folder = tempfile::tempdir().unwrap();
         let first = Installation::open(folder.path()).unwrap();
+        let called = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        first.broker_identity(&called).unwrap();
         let names = ["assignment-key.pem", "tls/ca.pem", "tls/ca.key", "tls/server.pem", "tls/server.key"];
         let read = || names.map(|name| std::fs::read(folder.path().join(name)).unwrap());
         let before = read();
         let second = Installation::open(folder.path()).unwrap();
+        second.broker_identity(&called).unwrap();
         assert_eq!(read(), before);
         assert_eq!(first.assignment_signer().unwrap().1, second.assignment_signer().unwrap().1);
+    }
+
+    #[test]
+    fn a_broker_that_is_called_otherwise_gets_another_certificate_and_keeps_its_authority() {
+        let folder = tempfile::tempdir().unwrap();
+        let installation = Installation::open(folder.path()).unwrap();
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        let (first, _) = installation.broker_identity(&["localhost".to_owned()]).unwrap();
+        let (before, authority) = (std::fs::read(&first).unwrap(), read("tls/ca.pem"));
+        let (second, _) = installation.broker_identity(&["broker.example".to_owned()]).unwrap();
+        assert_ne!(std::fs::read(second).unwrap(), before);
+        assert_eq!(read("tls/ca.pem"), authority);
     }
 }

@@ -27,8 +27,8 @@ pub use self::installation::{DeviceCertificate, Installation};
 pub use self::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
-    BrokerSettings, EmbeddedSettings, ExternalSettings, Layers, SETTINGS, Setting, SettingError, Settings,
-    Source,
+    BrokerSettings, Clients, EmbeddedSettings, ExternalSettings, Layers, SETTINGS, Setting, SettingError,
+    Settings, Source,
 };
 
 /// Runs the program with the arguments of the process.

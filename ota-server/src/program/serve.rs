@@ -30,6 +30,8 @@ use crate::server::{Config, KeySigner, NewToken, Server};
 const FIRST: &str = "administrator";
 /// How long the first token is good for: long enough to make another.
 const FIRST_TOKEN_LIFE: Millis = Millis(7 * 24 * 3_600_000);
+/// How often the files of the broker's certificates are looked at.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(60);
 /// How long requests that are under way may take when the server ends.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -282,12 +284,59 @@ pub(super) fn run(settings: &Settings, first: FirstToken) -> Result<(), Failure>
     threads.block_on(async {
         // Before anything is started: a signal that comes early must not end the process in the middle of it.
         let end = end_signal().map_err(|why| Failure::caused("cannot listen for signals", &why, ""))?;
+        let mut hints =
+            Hints::listen().map_err(|why| Failure::caused("cannot listen for signals", &why, ""))?;
         let running = Running::start(settings, first).await?;
         println!("{}\nCtrl-C ends it.", running.describe());
-        end.await;
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                () = hints.next() => renew_certificates(running.devices()),
+            }
+        }
         println!("ending");
         running.stop().await
     })
+}
+
+/// New certificates count from now on; bad ones are told of, and the old ones stay.
+fn renew_certificates(devices: &Devices) {
+    match devices.renew_certificates() {
+        Ok(true) => tracing::info!("the broker shows its new certificate"),
+        Ok(false) => {}
+        Err(why) => tracing::error!(reason = %why, "the broker goes on with its old certificate"),
+    }
+}
+
+/// When to look at the files of certificates: from time to time, and at once when somebody sends SIGHUP.
+struct Hints {
+    beat: tokio::time::Interval,
+    #[cfg(unix)]
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Hints {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            beat: tokio::time::interval(LOOK_AT_CERTIFICATES),
+            #[cfg(unix)]
+            hang_up: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.beat.tick() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+
+    #[cfg(windows)]
+    async fn next(&mut self) {
+        self.beat.tick().await;
+    }
 }
 
 /// Listens for SIGTERM and SIGINT from now on; the future is done when one has come.

@@ -75,24 +75,41 @@ pub const SETTINGS: &[Setting] = &[
         "mqtt.listen",
         "127.0.0.1:8883",
         "an address and a port, such as 0.0.0.0:8883; port 0 takes a free one",
-        "where the embedded broker listens for devices, with TLS and client certificates",
+        "where the embedded broker listens for devices, with TLS",
+    ),
+    setting(
+        "mqtt.names",
+        "localhost,127.0.0.1,::1",
+        "host names and addresses, with commas between them",
+        "what devices call the embedded broker: its development certificate is made for these",
+    ),
+    setting(
+        "mqtt.clients",
+        "certificates",
+        "certificates, or certificates-and-passwords",
+        "how devices show the embedded broker who they are",
     ),
     setting("mqtt.version", "3.1.1", "3.1.1 or 5", "the version of MQTT spoken with the broker"),
     setting(
         "mqtt.client_id",
-        "ota-server",
-        "a name without `/`, `+` and `#`",
-        "what this server calls itself there",
+        "ota/server",
+        "a name without `+` and `#`; with a `/` in it, no device can have the same",
+        "what this server calls itself at a broker elsewhere, another name for each server",
     ),
     setting("mqtt.user", "", "a user name, or nothing", "the user name shown to the broker"),
     setting("mqtt.password_file", "", "a file, or nothing", "the file with the password shown to the broker"),
     setting(
         "mqtt.ca",
         "",
-        "a PEM file; nothing for a connection without TLS",
-        "the authorities that the broker's certificate may come from",
+        "a PEM file; nothing for a broker elsewhere without TLS, or for the development authority",
+        "the authorities that certificates of the other end may come from: a broker's, or devices' at the embedded one",
     ),
-    setting("mqtt.certificate", "", "a PEM file, or nothing", "the certificate shown to the broker"),
+    setting(
+        "mqtt.certificate",
+        "",
+        "a PEM file, or nothing",
+        "the certificate shown to the other end: to a broker, or to devices by the embedded one",
+    ),
     setting("mqtt.key", "", "a PEM file, or nothing", "the private key of that certificate"),
     setting(
         "mqtt.prefix",
@@ -248,6 +265,23 @@ pub struct EmbeddedSettings {
     pub listen: SocketAddr,
     /// What native topics begin with.
     pub prefix: String,
+    /// What devices call it: the development certificate is made for these names and addresses.
+    pub names: Vec<String>,
+    /// Certificate and key that it shows; `None` for those of the development authority.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Authorities of devices' certificates; `None` for the development authority.
+    pub ca: Option<PathBuf>,
+    /// How devices show who they are.
+    pub clients: Clients,
+}
+
+/// How devices show the broker inside who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// With certificates.
+    Certificates,
+    /// With certificates, or with their ids and passwords.
+    CertificatesAndPasswords,
 }
 
 /// How a broker elsewhere is reached.
@@ -407,14 +441,6 @@ impl Layers {
             }
         })?;
         let prefix = self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?;
-        let Some((host, port)) = kind else {
-            if self.text("mqtt.broker").0 == "none" {
-                return Ok(BrokerSettings::None);
-            }
-            let listen = self.read("mqtt.listen", |text| text.parse().ok())?;
-            return Ok(BrokerSettings::Embedded(EmbeddedSettings { listen, prefix }));
-        };
-        let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
         let file = |key| {
             self.read(key, |text| match text {
                 "" => Some(None),
@@ -427,7 +453,25 @@ impl Layers {
             (None, Some(_)) => return self.read("mqtt.certificate", |_| None),
             (Some(_), None) => return self.read("mqtt.key", |_| None),
         };
-        let is_name = |text: &str| !text.is_empty() && !text.contains(['/', '+', '#', '\0']);
+        let Some((host, port)) = kind else {
+            if self.text("mqtt.broker").0 == "none" {
+                return Ok(BrokerSettings::None);
+            }
+            return Ok(BrokerSettings::Embedded(EmbeddedSettings {
+                listen: self.read("mqtt.listen", |text| text.parse().ok())?,
+                prefix,
+                names: self.read("mqtt.names", names)?,
+                identity,
+                ca: file("mqtt.ca")?,
+                clients: self.read("mqtt.clients", |text| match text {
+                    "certificates" => Some(Clients::Certificates),
+                    "certificates-and-passwords" => Some(Clients::CertificatesAndPasswords),
+                    _ => None,
+                })?,
+            }));
+        };
+        let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
+        let is_name = |text: &str| !text.is_empty() && !text.contains(['+', '#', '\0']);
         Ok(BrokerSettings::External(Box::new(ExternalSettings {
             host,
             port,
@@ -444,7 +488,7 @@ impl Layers {
             prefix,
             share_group: self.read("mqtt.share_group", |text| match text {
                 "" => Some(None),
-                text => is_name(text).then(|| Some(text.to_owned())),
+                text => (is_name(text) && !text.contains('/')).then(|| Some(text.to_owned())),
             })?,
         })))
     }
@@ -458,6 +502,18 @@ fn public_url(text: &str) -> Option<Option<String>> {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let is_host = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     (!host.is_empty() && is_host).then(|| Some(url.to_ascii_lowercase()))
+}
+
+/// Names and addresses, as a certificate can hold them.
+fn names(text: &str) -> Option<Vec<String>> {
+    let is_name = |name: &&str| {
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'*')
+        };
+        name.parse::<core::net::IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(is_label))
+    };
+    text.split(',').map(str::trim).map(|name| is_name(&name).then(|| name.to_owned())).collect()
 }
 
 fn mib(text: &str) -> Option<u64> {
@@ -502,6 +558,10 @@ mod tests {
             ("mqtt.broker", "broker:0"),
             ("mqtt.listen", "8883"),
             ("mqtt.prefix", "a/#"),
+            ("mqtt.names", "localhost,"),
+            ("mqtt.names", "two words"),
+            ("mqtt.clients", "anybody"),
+            ("mqtt.ca", "no-such-file.pem"),
             ("devices.check_in", "8d"),
             ("devices.assignment_life", "1s"),
             ("cache_mib", "-1"),

@@ -3,17 +3,52 @@
 //! A device's record stays small: names and revisions that were released are numbers, and only what was never
 //! released is kept as text, within a limit.
 
-use ota_core::fleet::records::{ClaimedFile, Device, DeviceStatus, Installed};
+use ota_core::fleet::records::{ClaimedFile, Credential, Device, DeviceStatus, Installed};
 use ota_core::limits::NAME_BYTES_MAX;
+use ota_core::number::Sha256Digest;
 use ota_core::text::{DeviceIdBuf, FileNameBuf, ProductIdBuf, RevisionBuf};
 use ota_core::time::Timestamp;
 
 use super::view::Names;
+use crate::digest::sha256;
 
 /// Most tags of a device.
 pub const TAGS_MAX: usize = 32;
 /// Most files of a device whose name or revision was never released.
 pub const CLAIMED_MAX: usize = 64;
+
+/// Fewest bytes of a device's password. It is made by a machine and kept as one round of SHA-256, which protects only
+/// what nobody can guess.
+pub const PASSWORD_BYTES_MIN: usize = 16;
+/// What the hash of a password begins with, so that it can be no other hash.
+const PASSWORD_CONTEXT: &[u8] = b"ota/v1/device-password/";
+
+/// The password is shorter than [`PASSWORD_BYTES_MIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("a device's password has at least 16 bytes, made at random")]
+pub struct PasswordError;
+
+/// How a device's password is kept.
+///
+/// # Errors
+/// [`PasswordError`] if it is short.
+pub fn keep_password(password: &[u8], salt: [u8; 16]) -> Result<Credential, PasswordError> {
+    if password.len() < PASSWORD_BYTES_MIN {
+        return Err(PasswordError);
+    }
+    let hash = Sha256Digest(sha256(&[PASSWORD_CONTEXT, &salt, password]));
+    Ok(Credential::Password { salt: salt.to_vec(), hash })
+}
+
+/// Whether this is the password of a device; never for one that has none.
+#[must_use]
+pub fn is_password(device: &Device, password: &[u8]) -> bool {
+    match &device.credential {
+        // What the time of comparing tells is about the hash, not about the password.
+        Some(Credential::Password { salt, hash }) => hash.0 == sha256(&[PASSWORD_CONTEXT, salt, password]),
+        _ => false,
+    }
+}
 
 /// Why a tag was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -132,6 +167,24 @@ pub(crate) mod tests {
         let id = DeviceIdBuf::new("device-1").unwrap();
         let tags = super::tags(tags.iter().copied()).unwrap();
         registered(&id, ProductIdBuf::new("lamp").unwrap(), 1, tags, Timestamp(1))
+    }
+
+    #[test]
+    fn a_password_is_known_by_its_hash_and_a_short_one_is_refused() {
+        let password = b"Zk2vXw8s1Qn5Tb7Lr4Yd";
+        assert_eq!(keep_password(&password[..15], [1; 16]), Err(PasswordError));
+        let (one, other) =
+            (keep_password(password, [1; 16]).unwrap(), keep_password(password, [2; 16]).unwrap());
+        assert_ne!(one, other, "the salt is part of it");
+        for credential in [one, other] {
+            let device = Device { credential: Some(credential), ..device(&[]) };
+            assert!(is_password(&device, password));
+            assert!(!is_password(&device, &password[..19]));
+            assert!(!is_password(&device, b""));
+        }
+        assert!(!is_password(&device(&[]), b""), "who has no password has none that is empty");
+        let named = Credential::Certificate { name: "lamp".into() };
+        assert!(!is_password(&Device { credential: Some(named), ..device(&[]) }, b""));
     }
 
     #[test]

@@ -343,6 +343,14 @@ impl Server {
         self.inner.refusals.all()
     }
 
+    /// Unpredictable bytes.
+    #[cfg(feature = "http")]
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.inner.entropy.fill(&mut bytes);
+        bytes
+    }
+
     fn now(&self) -> Timestamp {
         self.inner.clock.now()
     }

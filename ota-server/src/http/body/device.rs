@@ -1,12 +1,14 @@
 //! Devices: registration, what they run, why they have not got an update.
 
 use ota_core::fleet::records::{Credential, Device, Moment};
-use ota_core::text::{DeviceIdBuf, TextError};
+use ota_core::text::DeviceIdBuf;
 use ota_core::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::release::{FieldError, field};
 use super::{Time, cause_word, word};
+use crate::rules::device;
 use crate::rules::planner::WhyNot;
 use crate::rules::ramp::Turn;
 use crate::server::{DeviceReport, FileLine, FilePoint, FleetCourse, FleetLine, NewDevice};
@@ -34,21 +36,40 @@ pub struct DeviceInput {
 }
 
 /// How a device proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialInput {
     /// A client certificate with this name in it.
     Certificate(String),
+    /// A password, made at random: at least 16 bytes. Only its hash is kept.
+    Password(String),
 }
 
-impl TryFrom<DeviceInput> for NewDevice {
-    type Error = TextError;
-    fn try_from(input: DeviceInput) -> Result<Self, TextError> {
-        let credential = input
-            .credential
-            .map(|CredentialInput::Certificate(name)| Credential::Certificate { name: name.into() });
-        let tags = input.tags.into_iter().map(Into::into).collect();
-        Ok(Self { tags, credential, ..Self::named(DeviceIdBuf::new(input.id)?) })
+impl core::fmt::Debug for CredentialInput {
+    /// Leaves the password out.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Certificate(name) => f.debug_tuple("Certificate").field(name).finish(),
+            Self::Password(_) => f.debug_tuple("Password").finish_non_exhaustive(),
+        }
+    }
+}
+
+impl DeviceInput {
+    /// The device; `salt` is for its password, if it has one.
+    ///
+    /// # Errors
+    /// [`FieldError`] names the field.
+    pub fn device(self, salt: [u8; 16]) -> Result<NewDevice, FieldError> {
+        let credential = match self.credential {
+            None => None,
+            Some(CredentialInput::Certificate(name)) => Some(Credential::Certificate { name: name.into() }),
+            Some(CredentialInput::Password(password)) => {
+                Some(field("credential.password", device::keep_password(password.as_bytes(), salt))?)
+            }
+        };
+        let tags = self.tags.into_iter().map(Into::into).collect();
+        Ok(NewDevice { tags, credential, ..NewDevice::named(field("id", DeviceIdBuf::new(self.id))?) })
     }
 }
 

@@ -6,11 +6,15 @@ use clap::Subcommand;
 use ureq::http::Method;
 
 use super::Context;
-use crate::http::body::{DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput};
+use crate::http::body::{
+    CredentialInput, DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput,
+};
 use crate::program::client::{Login, segment};
 use crate::program::output::{Format, table, when};
 use crate::program::{Failure, Installation};
 
+/// What a device's password begins with in a file of devices.
+const PASSWORD: &str = "password=";
 /// Most devices in one request.
 const AT_ONCE: usize = 1000;
 
@@ -28,7 +32,8 @@ pub(super) enum DeviceCommand {
         #[arg(long)]
         tag: Vec<String>,
     },
-    /// Register the devices of a file: on each line an id and, behind commas, its tags
+    /// Register the devices of a file: on each line an id and, behind commas, its tags; `password=...` among them is no
+    /// tag, but what the device shows to the broker: at least 16 random bytes
     Import {
         /// Their product
         #[arg(long)]
@@ -139,8 +144,12 @@ impl DeviceCommand {
 }
 
 fn device_of(line: &str) -> DeviceInput {
-    let mut parts = line.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned);
-    DeviceInput { id: parts.next().unwrap_or_default(), tags: parts.collect(), credential: None }
+    let mut parts = line.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let id = parts.next().unwrap_or_default().to_owned();
+    let (passwords, tags): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.starts_with(PASSWORD));
+    let password = passwords.last().and_then(|part| part.strip_prefix(PASSWORD));
+    let credential = password.map(|password| CredentialInput::Password(password.to_owned()));
+    DeviceInput { id, tags: tags.into_iter().map(str::to_owned).collect(), credential }
 }
 
 fn register(context: &Context, product: &str, devices: Vec<DeviceInput>) -> Result<(), Failure> {
