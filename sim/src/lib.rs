@@ -14,5 +14,7 @@ pub mod storage_sweep;
 pub mod store_crash;
 pub mod store_load;
 pub mod update_sweep;
+#[cfg(feature = "wire")]
+pub mod wire;
 pub mod workshop;
 pub mod world;

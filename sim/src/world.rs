@@ -12,8 +12,8 @@ use ota_core::time::{Instant, Millis};
 use ota_core::trust::DevelopmentRoots;
 use ota_device::provision::{FactoryFile, ProvisioningImage, provision};
 use ota_device::{
-    Buffers, Command, Config, Event, ExternalDownloads, Input, Link, Output, Policy, Progress, Statistics,
-    Updater,
+    Buffers, Command, Config, Event, ExternalDownloads, Identity, Input, Link, Output, Policy, Progress,
+    Statistics, Updater,
 };
 
 use crate::device::{DEVICE, SimBoot, SimProfile, firmware_target, identity};
@@ -447,7 +447,8 @@ fn first_target(files: &[SourceFile]) -> InstallTarget<'_> {
     InstallTarget::new(&files[0].target).unwrap()
 }
 
-fn name_of(event: &Event<'_>) -> String {
+/// The name of an event, with its reason where it has one.
+pub(crate) fn name_of(event: &Event<'_>) -> String {
     let text = format!("{event:?}");
     match event {
         Event::Failed(_) | Event::Reverted(_) | Event::StorageFailed(_) => text,
@@ -457,6 +458,16 @@ fn name_of(event: &Event<'_>) -> String {
 
 /// What the factory does: files into slot A, then the image.
 pub fn factory<S: DeviceStorage>(storage: &mut S, root: &[u8], installed: &[SourceFile]) {
+    factory_of(identity(), storage, root, installed);
+}
+
+/// The same for a device that is called otherwise.
+pub(crate) fn factory_of<S: DeviceStorage>(
+    who: Identity<'_>,
+    storage: &mut S,
+    root: &[u8],
+    installed: &[SourceFile],
+) {
     for file in installed {
         let area = Area::Slot(InstallTarget::new(&file.target).unwrap(), Slot::A);
         storage.prepare(area, ByteLength(file.bytes.len() as u64), ByteLength(0)).unwrap();
@@ -475,7 +486,7 @@ pub fn factory<S: DeviceStorage>(storage: &mut S, root: &[u8], installed: &[Sour
         .collect();
     files.sort_by_key(|file| file.name);
     let image = ProvisioningImage {
-        identity: identity(),
+        identity: who,
         root,
         epoch_floor: SecurityEpoch(1),
         key: None,

@@ -1,0 +1,14 @@
+//! Updates on real sockets: the real engine and devices of the original system, the real program `ota`, its own broker
+//! and Debian's mosquitto. Nothing is pretended but the devices' flash.
+
+#[allow(dead_code, reason = "the brokers' own tests need more of it")]
+#[path = "../../../ota-transport/tests/brokers/certificates.rs"]
+mod certificates;
+mod fleet;
+#[path = "../../../ota-transport/tests/support/mod.rs"]
+mod mosquitto;
+
+mod matrix;
+mod original;
+mod restarts;
+mod serving;

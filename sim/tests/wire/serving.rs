@@ -1,0 +1,224 @@
+//! The program as an operator sees it: ends, signals, readiness, certificates renewed, devices revoked.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use ota_sim::wire::program::{AT_ONCE, PATIENCE, Serving, free_port};
+use ota_sim::wire::{Access, Mqtt};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+use tokio::runtime::Runtime;
+
+use crate::certificates::Authority;
+use crate::fleet::{Living, PRODUCT, id, large, native, program};
+use crate::mosquitto::Mosquitto;
+
+/// What the server answers to a GET: status and body.
+fn ask(server: &Serving, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// Waits until it says that it is ready, or is not.
+fn wait_for_readiness(server: &Serving, status: u16) -> String {
+    let started = Instant::now();
+    loop {
+        let (found, body) = ask(server, "/health/ready");
+        if found == status {
+            return body;
+        }
+        assert!(started.elapsed() < PATIENCE, "{found}: {body}");
+    }
+}
+
+#[test]
+fn both_signals_end_it_well_in_mid_rollout_and_soon() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = Serving::start(program(), folder.path(), &[]);
+        let shell = server.shell();
+        let root = shell.make_product(PRODUCT);
+        shell.register(PRODUCT, &["device-1".to_owned()]);
+        let release = shell.release(PRODUCT, "main", &large("2", 400_000));
+        let campaign = shell.campaign(PRODUCT, &release, AT_ONCE);
+        let runtime = Runtime::new().unwrap();
+        let entered = runtime.enter();
+        let mut living = Living::new();
+        let mut device = native(&root, "device-1", &large("1", 5_000));
+        device.policy.bytes_per_second_max = Some(150_000);
+        let tls = Some(server.device_tls(&id("device-1")));
+        living.begin(device, Access { tls, ..Access::plain(server.broker.unwrap()) });
+        runtime.block_on(living.all(|seen| seen.done > 20_000));
+        server.signal(signal);
+        let asked = Instant::now();
+        assert!(server.ended_well(), "{}", server.log());
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+        server.start_again();
+        server.shell().wait_for_confirmed(&campaign, 1);
+        runtime.block_on(living.end());
+        drop(entered);
+    }
+}
+
+#[test]
+fn it_lives_without_its_broker_and_is_ready_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(mut broker) = Mosquitto::start("wire-ready", "") else { return };
+    broker.kill();
+    let address = broker.address().to_string();
+    let server = Serving::start(program(), folder.path(), &["--mqtt-broker", &address]);
+    let body = wait_for_readiness(&server, 503);
+    assert!(body.contains(&address), "{body}");
+    assert_eq!(ask(&server, "/health/live").0, 200);
+    broker.start_again();
+    wait_for_readiness(&server, 200);
+    broker.kill();
+    wait_for_readiness(&server, 503);
+    assert_eq!(ask(&server, "/health/live").0, 200);
+    broker.start_again();
+    wait_for_readiness(&server, 200);
+}
+
+/// The names in the certificate that the broker shows to somebody who calls it so.
+fn shows(address: SocketAddr, called: &str, authority: &str) -> Result<Vec<u8>, String> {
+    let config = ota_sim::wire::program::client_config(authority, None);
+    let name = ServerName::try_from(called.to_owned()).unwrap();
+    let tls = ClientConnection::new(config, name).unwrap();
+    let mut stream = StreamOwned::new(tls, TcpStream::connect(address).unwrap());
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).map_err(|why| why.to_string())?;
+    }
+    Ok(stream.conn.peer_certificates().unwrap()[0].to_vec())
+}
+
+#[test]
+fn the_broker_is_called_what_the_settings_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["--mqtt-names", "broker.example, 127.0.0.1"];
+    let server = Serving::start(program(), folder.path(), &flags);
+    let authority = std::fs::read_to_string(server.data().join("tls/ca.pem")).unwrap();
+    let address = server.broker.unwrap();
+    shows(address, "broker.example", &authority).unwrap();
+    shows(address, "127.0.0.1", &authority).unwrap();
+    let refused = shows(address, "localhost", &authority).unwrap_err();
+    assert!(refused.contains("not valid for name"), "{refused}");
+}
+
+#[test]
+fn certificates_are_renewed_while_it_runs_and_nobody_is_disconnected() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("Fleet CA");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let first = authority.server();
+    let certificate = write("broker.pem", &first.certificate_pem);
+    let key = write("broker.key", &first.key_pem);
+    let ca = write("devices-ca.pem", &authority.pem);
+    let flags = ["--mqtt-certificate", &certificate, "--mqtt-key", &key, "--mqtt-ca", &ca];
+    let server = Serving::start(program(), folder.path(), &flags);
+    let root = server.shell().make_product(PRODUCT);
+    server.shell().register(PRODUCT, &["device-1".to_owned()]);
+    let address = server.broker.unwrap();
+    let before = shows(address, "localhost", &authority.pem).unwrap();
+
+    let runtime = Runtime::new().unwrap();
+    let entered = runtime.enter();
+    let mut living = Living::new();
+    let tls = Some(authority.client_config(Some(&authority.client("device-1"))));
+    living.begin(native(&root, "device-1", &large("1", 5_000)), Access { tls, ..Access::plain(address) });
+    runtime.block_on(living.all(|seen| seen.connections == 1));
+
+    // A certificate without its key is no reason to stop, and none to show it.
+    let second = authority.server();
+    write("broker.pem", &second.certificate_pem);
+    server.signal("HUP");
+    server.wait_for_log(&["the broker goes on with its old certificate"]);
+    assert_eq!(shows(address, "localhost", &authority.pem).unwrap(), before);
+    write("broker.key", &second.key_pem);
+    server.signal("HUP");
+    server.wait_for_log(&["the broker shows its new certificate"]);
+    assert_ne!(shows(address, "localhost", &authority.pem).unwrap(), before);
+    let devices = runtime.block_on(living.end());
+    assert_eq!((devices[0].connections, devices[0].lost.len()), (1, 0), "{:?}", devices[0].lost);
+    drop(entered);
+}
+
+#[test]
+fn a_revoked_device_is_disconnected_at_once_and_stays_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Serving::start(program(), folder.path(), &[]);
+    let root = server.shell().make_product(PRODUCT);
+    let names = ["device-1", "device-2"];
+    server.shell().register(PRODUCT, &names.map(str::to_owned));
+    let runtime = Runtime::new().unwrap();
+    let entered = runtime.enter();
+    let (mut revoked, mut neighbour) = (Living::new(), Living::new());
+    for (living, name, mqtt) in [(&mut revoked, names[0], Mqtt::V5), (&mut neighbour, names[1], Mqtt::V3)] {
+        let tls = Some(server.device_tls(&id(name)));
+        let access = Access { tls, mqtt, ..Access::plain(server.broker.unwrap()) };
+        living.begin(native(&root, name, &large("1", 5_000)), access);
+        runtime.block_on(living.all(|seen| seen.connections == 1));
+    }
+    server.shell().good(&["device", "revoke", names[0], "--reason", "stolen"]);
+    // Once it is disconnected, and again when it comes back.
+    runtime.block_on(revoked.all(|seen| seen.lost >= 3));
+    server.wait_for_log(&["client refused", names[0], "the credentials have been revoked"]);
+    server.shell().good(&["device", "release", names[0]]);
+    runtime.block_on(revoked.all(|seen| seen.connections == 2));
+    let devices = runtime.block_on(neighbour.end());
+    assert_eq!((devices[0].connections, devices[0].lost.len()), (1, 0), "{:?}", devices[0].lost);
+    runtime.block_on(revoked.end());
+    drop(entered);
+}
+
+#[test]
+fn what_is_wrong_with_the_broker_is_said_before_anything_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(folder.path().join("no.pem"), "no certificate\n").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let free = free_port().to_string();
+    let no = path("no.pem");
+    let cases: &[(&[&str], &[&str])] = &[
+        (
+            &["--mqtt-broker", "broker"],
+            &["`mqtt.broker`", "\"broker\"", "allowed is embedded, none, or the host"],
+        ),
+        (&["--mqtt-broker", &free, "--mqtt-version", "4"], &["`mqtt.version`", "\"4\"", "3.1.1 or 5"]),
+        (&["--mqtt-broker", &free, "--mqtt-ca", &no], &["mqtt.ca", "no certificate"]),
+        (&["--mqtt-broker", &free, "--mqtt-key", &no], &["`mqtt.certificate`", "a PEM file"]),
+        (
+            &["--mqtt-broker", &free, "--mqtt-certificate", &no, "--mqtt-key", &no],
+            &["without TLS", "mqtt.ca"],
+        ),
+        (&["--mqtt-certificate", &no, "--mqtt-key", &no], &["no.pem", "mqtt.certificate"]),
+        (&["--mqtt-ca", &no], &["client authorities", "mqtt.ca"]),
+        (&["--mqtt-listen", &taken], &["cannot listen on", &taken, "--mqtt-listen"]),
+        (&["--mqtt-names", "two words"], &["`mqtt.names`", "\"two words\"", "host names and addresses"]),
+        (&["--mqtt-prefix", "ota/#"], &["`mqtt.prefix`", "\"ota/#\"", "levels without wildcards"]),
+    ];
+    let shell = ota_sim::wire::program::Shell::new(program(), folder.path());
+    for (flags, words) in cases {
+        let own = ["serve", "--data", "data", "--http-listen", "127.0.0.1:0"];
+        let mut arguments = [&own[..], flags].concat();
+        if !flags.iter().any(|flag| matches!(*flag, "--mqtt-broker" | "--mqtt-listen")) {
+            arguments.extend(["--mqtt-listen", "127.0.0.1:0"]);
+        }
+        let outcome = shell.run(&arguments);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (1, ""), "{flags:?}: {}", outcome.stderr);
+        for word in *words {
+            assert!(outcome.stderr.contains(word), "{flags:?}: {word} in {}", outcome.stderr);
+        }
+    }
+}
