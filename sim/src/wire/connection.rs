@@ -11,6 +11,8 @@ use rumqttc::{NetworkOptions, TlsConfiguration, Transport};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+// sleeps: a device waits for its own deadlines, as in the field, and for its broker at the same time.
+use tokio::time::sleep_until;
 
 use super::{Access, Clock, Mqtt, Stream};
 
@@ -114,11 +116,11 @@ impl Connection {
     async fn step(&mut self, until: tokio::time::Instant) -> Result<Step, String> {
         match &mut self.state {
             State::Closed(at) if *at > until => {
-                tokio::time::sleep_until(until).await;
+                sleep_until(until).await;
                 Ok(Step::Over)
             }
             State::Closed(at) => {
-                tokio::time::sleep_until(*at).await;
+                sleep_until(*at).await;
                 self.open().await?;
                 Ok(Step::More)
             }
@@ -134,7 +136,7 @@ impl Connection {
                                 ready.map_err(|why| why.to_string())?;
                                 Ok(Step::More)
                             }
-                            () = tokio::time::sleep_until(wake) => {
+                            () = sleep_until(wake) => {
                                 Ok(if wake == until { Step::Over } else { Step::More })
                             }
                         }
@@ -158,7 +160,7 @@ impl Connection {
                     Some(Err(why)) => Err(why),
                     None => Err("the client ended".into()),
                 },
-                () = tokio::time::sleep_until(until) => Ok(Step::Over),
+                () = sleep_until(until) => Ok(Step::Over),
             },
         }
     }

@@ -158,6 +158,7 @@ impl Original {
                 End::Vanished => return Ok(()),
                 End::Restarts => {}
                 End::Closed => {
+                    // sleeps: the client in the field waits too, and one that is refused must not spin.
                     std::thread::sleep(PAUSE);
                     if watch(Moment::Closed) == Then::Vanish {
                         return Ok(());
