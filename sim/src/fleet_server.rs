@@ -29,6 +29,9 @@ use crate::random::Dice;
 use crate::workshop::{BEGINNING, HARDWARE, SourceFile, Terms, Workshop, product};
 use crate::world::Answers;
 
+/// The key with which the simulated device can vouch for what it says.
+pub const EVIDENCE_KEY: [u8; 32] = [0x5e; 32];
+
 const HOUR: Millis = Millis(3_600_000);
 
 /// A server with one device at the other end of its link.
@@ -104,6 +107,15 @@ impl FleetServer {
     pub fn roll_out(&self, terms: &Terms, files: &[SourceFile]) -> CampaignId {
         self.runtime.block_on(roll_out(&self.server, &self.workshop, terms, files))
     }
+
+    /// The same with a gate that counts only what the device's own key vouches for.
+    pub fn roll_out_attested(&self, terms: &Terms, files: &[SourceFile]) -> CampaignId {
+        let mut plan = plan();
+        for stage in &mut plan.stages {
+            stage.gate.attested_only = true;
+        }
+        self.runtime.block_on(roll_out_by(&self.server, &self.workshop, terms, files, plan))
+    }
 }
 
 impl Answers for FleetServer {
@@ -147,7 +159,7 @@ pub async fn enrol(server: &Server, device: &DeviceIdBuf) {
     let holder = person("holder", PersonRole::KeyHolder);
     server.add_root(&holder, &product().into(), &root.body, &[]).await.unwrap();
     let operator = person("operator", PersonRole::Operator);
-    let devices = [NewDevice::named(device.clone())];
+    let devices = [NewDevice { evidence_key: Some(EVIDENCE_KEY), ..NewDevice::named(device.clone()) }];
     server.register_devices(&operator, &product().into(), &devices).await.unwrap();
 }
 
@@ -158,6 +170,16 @@ pub async fn roll_out(
     terms: &Terms,
     files: &[SourceFile],
 ) -> CampaignId {
+    roll_out_by(server, workshop, terms, files, plan()).await
+}
+
+async fn roll_out_by(
+    server: &Server,
+    workshop: &Workshop,
+    terms: &Terms,
+    files: &[SourceFile],
+    plan: Plan,
+) -> CampaignId {
     let release = release(server, workshop, terms, files).await;
     let operator = person("operator", PersonRole::Operator);
     let draft = Draft {
@@ -165,7 +187,7 @@ pub async fn roll_out(
         title: "everybody".into(),
         release,
         target: Target::Everyone,
-        plan: plan(),
+        plan,
     };
     let campaign = server.draft_campaign(&operator, draft).await.unwrap();
     let hash = server.progress(&operator, campaign).await.unwrap().hash;

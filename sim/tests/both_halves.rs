@@ -10,7 +10,7 @@ use ota_core::time::Millis;
 use ota_device::Activity;
 use ota_server::AuditCheck;
 use ota_sim::device::{DEVICE, firmware_image};
-use ota_sim::fleet_server::{FleetServer, person};
+use ota_sim::fleet_server::{EVIDENCE_KEY, FleetServer, person};
 use ota_sim::link::LinkConfig;
 use ota_sim::random::Dice;
 use ota_sim::workshop::{SourceFile, Terms};
@@ -113,6 +113,29 @@ fn a_failed_self_test_brings_the_old_set_back_and_the_server_hears_why() {
     assert_eq!(end, End::Reached, "{:?} {:?}", world.events, phases(&world, campaign));
     assert!(world.has_installed(&old));
     assert_books_are_right(&world);
+}
+
+#[test]
+fn a_device_with_a_key_proves_what_it_says_and_one_without_only_claims_it() {
+    for (key, is_proven) in [(Some(EVIDENCE_KEY), true), (None, false), (Some([1; 32]), false)] {
+        let old = [file("app.bin", "1", "app", 3000, 1)];
+        let new = [file("app.bin", "2", "app", 10_000, 2)];
+        let mut world = joined(1, &old);
+        world.key = key;
+        world.restart();
+        let campaign = world.server.roll_out_attested(&Terms::default(), &new);
+        let end = world.run_through(Millis(3_600_000), |world, _| has_confirmed(world, campaign));
+        assert_eq!(end == End::Reached, is_proven, "{key:?}: {:?}", phases(&world, campaign));
+        let FleetServer { server, runtime, .. } = &world.server;
+        let operator = person("operator", PersonRole::Operator);
+        let id = DeviceIdBuf::new(DEVICE).unwrap();
+        let device = runtime.block_on(server.device(&operator, &id)).unwrap();
+        assert_eq!(device.history.iter().any(|line| line.attested), is_proven, "{key:?}");
+        // A foreign key is forged evidence: such a device gets no offer at all. None is a claim, and gates wait.
+        assert_eq!(device.history.is_empty(), key == Some([1; 32]), "{key:?}");
+        assert_eq!(world.has_installed(&new), key != Some([1; 32]), "{key:?}");
+        assert_books_are_right(&world);
+    }
 }
 
 #[test]
