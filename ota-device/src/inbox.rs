@@ -118,8 +118,10 @@ fn on_offer<P: Profile>(offer: &Offer<'_>, phase: &Phase<P>, shared: &mut Shared
         return true;
     }
     if !phase.is_replaceable() {
-        // During a trial an answer proves that the device can be reached, whatever it offers.
+        // During a trial an answer proves that the device can be reached, whatever it offers. What it offers is asked
+        // for again soon: it may be the next step of a way that has several.
         shared.news = Some(News::Nothing);
+        shared.session.check_in_after(policy.check_in_interval_min, shared.now);
         return true;
     }
     let id = offer_id::<Sha256Of<P>>(offer.assignment);

@@ -275,6 +275,10 @@ pub enum Event<'a> {
     RestartNeeded,
     /// A new set of files is active and on trial. Test it, then answer with [`Command::SelfTestPassed`] or
     /// [`Command::SelfTestFailed`] where the policy leaves the test to the application.
+    ///
+    /// Where files of the connection may have changed, let go of the connection before the next output is polled, and
+    /// give [`Link::Down`] when the engine waits: a check-in over the old connection would pass without having tried
+    /// the new certificate.
     OnTrial,
     /// The new set of files is kept.
     Confirmed(ReleaseId),

@@ -128,6 +128,14 @@ impl Session {
         }
     }
 
+    /// The link is back. A check-in whose answer is awaited, or that the link took with it, is said again: nobody will
+    /// answer it any more.
+    pub(crate) const fn reconnected(&mut self, now: Instant) {
+        if let State::AwaitAnswer { .. } = self.state {
+            self.state = State::Resting(now);
+        }
+    }
+
     /// Gives up what is under way and checks in anew after this wait.
     pub(crate) const fn begin_anew(&mut self, wait: Millis, now: Instant) {
         self.state = State::Resting(now.plus(wait));
@@ -183,6 +191,18 @@ mod tests {
         }
         let Wants::Nothing { until } = session.wants(Instant(20), &mut jitter) else { panic!("no wait") };
         assert_eq!(until, Instant(policy.check_in_interval_min.0));
+    }
+
+    #[test]
+    fn a_check_in_that_the_link_took_with_it_is_said_again_when_the_link_is_back() {
+        let (mut session, mut jitter, policy) = session();
+        session.sent(Nonce([7; 16]), Instant(0));
+        session.reconnected(Instant(50));
+        assert_eq!(session.wants(Instant(50), &mut jitter), Wants::Nonce);
+        // A link that comes and goes while nothing is awaited makes nobody talk.
+        session.answered(None, &policy, Instant(60));
+        session.reconnected(Instant(70));
+        assert!(matches!(session.wants(Instant(70), &mut jitter), Wants::Nothing { .. }));
     }
 
     #[test]

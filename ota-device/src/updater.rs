@@ -220,6 +220,7 @@ impl<'b, P: Profile> Updater<'b, P> {
         if was == Link::Down && link == Link::Up {
             self.shared.pace.reconnected();
             let now = self.shared.now;
+            self.shared.session.reconnected(now);
             if let Some(transfer) = self.phase.transfer() {
                 transfer.ask_anew(now);
             }

@@ -164,6 +164,28 @@ fn new_files_that_nobody_confirms_in_time_give_way_to_the_old_set() {
 }
 
 #[test]
+fn a_step_that_is_offered_during_the_trial_of_the_one_before_it_follows_at_once() {
+    let mut world = offered(&Terms::default(), new());
+    let is_on_trial = |world: &World<MemoryStorage>| world.events.iter().any(|event| event == "OnTrial");
+    assert_eq!(world.run_through(HOUR, |world, _| is_on_trial(world)), End::Reached);
+    // The goal behind the stepping stone is known to the server from the first word of the new files on.
+    let goal = vec![firmware("3", 5), file("app.bin", "3", "app", 30_000, 6)];
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), goal.clone()));
+    let confirmed_twice = |world: &World<MemoryStorage>| {
+        world.server.heard.iter().filter(|heard| heard.phase == Phase::Confirmed).count() == 2
+    };
+    let began = world.now;
+    assert_eq!(
+        world.run_through(HOUR, |world, _| confirmed_twice(world)),
+        End::Reached,
+        "{:?}",
+        world.events
+    );
+    assert!(world.has_installed(&goal));
+    assert!(world.now.since(began) < Millis(2 * MINUTE.0), "{:?}", world.now);
+}
+
+#[test]
 fn a_certificate_that_cuts_the_device_off_is_taken_back() {
     let before = vec![firmware("1", 1), file("cert.pem", "1", "certificates", 900, 5)];
     let mut world = World::in_memory(3, &before);
