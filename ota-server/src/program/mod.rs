@@ -15,6 +15,7 @@ mod output;
 mod serve;
 mod settings;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -34,7 +35,15 @@ pub use self::settings::{
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let line = commands::CommandLine::parse();
+    main_with(std::env::args_os())
+}
+
+/// Runs the program with these arguments, the first of which is its name: for programs that are `ota` and more.
+///
+/// Wrong use and `--help` end the process, as they do on a command line.
+#[must_use]
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = commands::CommandLine::parse_from(arguments);
     match commands::run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

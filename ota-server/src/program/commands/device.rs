@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use ota_core::text::DeviceIdBuf;
 use ureq::http::Method;
 
 use super::Context;
@@ -10,6 +11,7 @@ use crate::http::body::{
     CredentialInput, DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput,
 };
 use crate::program::client::{Login, segment};
+use crate::program::keys::write_secret;
 use crate::program::output::{Format, table, when};
 use crate::program::{Failure, Installation};
 
@@ -83,10 +85,11 @@ pub(super) enum DeviceCommand {
         /// Its id
         id: String,
     },
-    /// Make a certificate for a device from the development authority of a data folder on this machine
+    /// Make a key and a certificate for each device, from the development authority of a data folder on this machine
     Certificate {
-        /// Its id
-        id: String,
+        /// Their ids
+        #[arg(required = true)]
+        ids: Vec<String>,
         /// The server's data folder
         #[arg(long, default_value = "ota-data")]
         data: PathBuf,
@@ -138,7 +141,7 @@ impl DeviceCommand {
                 tell(&context()?, Method::POST, &id, "revoke", &input, "is revoked")
             }
             Self::Release { id } => tell(&context()?, Method::POST, &id, "release", &(), "takes part again"),
-            Self::Certificate { id, data, out } => certificate(&id, &data, &out, format),
+            Self::Certificate { ids, data, out } => certificates(&ids, &data, &out, format),
         }
     }
 }
@@ -233,23 +236,30 @@ fn tell(
     Ok(())
 }
 
-fn certificate(
-    id: &str,
+fn certificates(
+    ids: &[String],
     data: &std::path::Path,
     out: &std::path::Path,
     format: Format,
 ) -> Result<(), Failure> {
-    let id = ota_core::text::DeviceIdBuf::new(id)
-        .map_err(|why| Failure::caused(format_args!("{id:?} is no id of a device"), &why, ""))?;
+    let named = |id: &String| {
+        DeviceIdBuf::new(id.as_str())
+            .map_err(|why| Failure::caused(format_args!("{id:?} is no id of a device"), &why, ""))
+    };
+    let ids = ids.iter().map(named).collect::<Result<Vec<_>, _>>()?;
     if !data.join("tls/ca.key").exists() {
         let way_out = "give the server's data folder with --data; `ota serve` prints where it is";
         return Err(Failure::new(format!("{} has no development authority", data.display()), way_out));
     }
-    let made = Installation::open(data)?.device_certificate(id.as_str())?;
-    let (certificate, key) = (out.join(format!("{id}.pem")), out.join(format!("{id}.key")));
-    crate::program::keys::write_secret(&key, made.key.as_bytes())?;
-    std::fs::write(&certificate, made.certificate)
-        .map_err(|why| Failure::caused(format_args!("cannot write {}", certificate.display()), &why, ""))?;
-    format.done(&format!("{} and {} are written", certificate.display(), key.display()));
+    let installation = Installation::open(data)?;
+    for id in &ids {
+        let made = installation.device_certificate(id.as_str())?;
+        let (certificate, key) = (out.join(format!("{id}.pem")), out.join(format!("{id}.key")));
+        write_secret(&key, made.key.as_bytes())?;
+        std::fs::write(&certificate, made.certificate).map_err(|why| {
+            Failure::caused(format_args!("cannot write {}", certificate.display()), &why, "")
+        })?;
+        format.done(&format!("{} and {} are written", certificate.display(), key.display()));
+    }
     Ok(())
 }
