@@ -249,9 +249,8 @@ fn plan(devices: usize) -> String {
     let stages =
         if devices < STAGED_FROM { stage(100, 2, rest) } else { stage(40, 3, TRIAL) + &stage(100, 3, TRIAL) };
     format!(
-        "approvals = 1\non_failure = \"pause\"\n\n[limits]\ndownloads_max = {}\n\n[trial]\nwho = {{ devices = [] }}\n\
+        "approvals = 1\non_failure = \"pause\"\n\n[trial]\nwho = {{ devices = [] }}\n\
          promotion = \"by_person\"\ngate = {}\n{stages}",
-        (devices / 2).max(4),
         gate(TRIAL)
     )
 }
