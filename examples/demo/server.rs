@@ -106,8 +106,7 @@ impl Server {
             .spawn()
             .map_err(|why| Failure::new(format!("cannot start the server: {why}")))?;
         let (mut api, mut broker, mut token) = (None, None, None);
-        let mut lines = child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines());
-        for line in lines.by_ref() {
+        for line in child.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
             let line = line.unwrap_or_default();
             let line = line.trim();
             match line.split_once(' ') {
@@ -122,8 +121,6 @@ impl Server {
                 _ => {}
             }
         }
-        // Whoever writes to a closed pipe dies of it.
-        std::thread::spawn(move || lines.for_each(drop));
         match (api, broker, token) {
             (Some(api), Some(broker), Some(token)) => Ok(Self { child, api, broker, token, data, log }),
             _ => {

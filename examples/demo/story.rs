@@ -65,7 +65,8 @@ pub(crate) fn tell(options: &Options, folder: &Path) -> Result<(), Failure> {
     register(&people.operator, &fleet, &server, folder)?;
     let root = folder.join("keys/root.cbor");
     let root = std::fs::read(&root).map_err(|error| Failure::file(&root, &error))?;
-    fleet.switch_on(&server, root, &folder.join("certificates"), &packages)?;
+    let certificates = folder.join("certificates");
+    fleet.switch_on(&server, root, &certificates, &packages)?;
     view.wait(&fleet, || heard(&client, &fleet))?;
     println!("  all {} have been heard: each over TLS, as whom its certificate names", options.devices);
 
@@ -78,7 +79,7 @@ pub(crate) fn tell(options: &Options, folder: &Path) -> Result<(), Failure> {
     watch_renewal(&mut view, &client, &fleet, renewal)?;
 
     heading("What lies on the devices, byte for byte, and what the server says");
-    let campaigns = Campaigns { rollout: campaign, renewal, former, new };
+    let campaigns = Campaigns { rollout: campaign, renewal, former, new, certificates };
     let verdict = verdict::judge(&fleet, &packages, &client, &campaigns)?;
     println!("{verdict}\n{:.1} s in all", began.elapsed().as_secs_f64());
     verdict.outcome()?;

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use ota_core::wire::ReportCode;
 use ota_server::http::body::{CampaignView, DeviceView};
@@ -25,6 +26,8 @@ pub(crate) struct Campaigns {
     pub(crate) former: String,
     /// The release that everybody was to get.
     pub(crate) new: String,
+    /// The folder with the certificates that the factory has put into the devices.
+    pub(crate) certificates: PathBuf,
 }
 
 /// What was found.
@@ -62,7 +65,7 @@ pub(crate) fn judge(
         for file in &package.files {
             files.push(verdict.file(device, file, &report));
         }
-        files.push(verdict.identity(device));
+        files.push(verdict.identity(device, &campaigns.certificates)?);
         let server = verdict.attempts(device, &report, campaigns);
         let remark = verdict.remark(device, &device.notes(), campaigns);
         verdict.lines.push(Line { device: device.id.to_string(), files, server, remark });
@@ -98,15 +101,15 @@ impl Verdict {
     }
 
     /// The device's own certificate: always that of the factory.
-    fn identity(&mut self, device: &Device) -> String {
-        let path = device.folder.join(format!("slot-{IDENTITY}-a"));
-        let factory = std::fs::read(path).unwrap_or_default();
-        self.bytes(device, "identity.pem", IDENTITY, &factory, "factory")
+    fn identity(&mut self, device: &Device, certificates: &Path) -> Result<String, Failure> {
+        let path = certificates.join(format!("{}.pem", device.id));
+        let factory = std::fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+        Ok(self.bytes(device, "identity.pem", IDENTITY, &factory, "factory"))
     }
 
     fn bytes(&mut self, device: &Device, name: &str, target: &str, wanted: &[u8], revision: &str) -> String {
         let is_same = match std::fs::read(device.active(target)) {
-            Ok(found) => found == wanted && !wanted.is_empty(),
+            Ok(found) => found == wanted,
             Err(_) => false,
         };
         self.expect(device, is_same, || format!("{name} on its disk is not that of revision {revision}"));

@@ -71,7 +71,7 @@ impl View {
     }
 
     /// Says something that stays.
-    pub(crate) fn say(&mut self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| println!("{line}")),
             None => println!("{line}"),

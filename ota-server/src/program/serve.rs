@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -287,7 +288,7 @@ pub(super) fn run(settings: &Settings, first: FirstToken) -> Result<(), Failure>
         let mut hints =
             Hints::listen().map_err(|why| Failure::caused("cannot listen for signals", &why, ""))?;
         let running = Running::start(settings, first).await?;
-        println!("{}\nCtrl-C ends it.", running.describe());
+        say(&format!("{}\nCtrl-C ends it.", running.describe()));
         tokio::pin!(end);
         loop {
             tokio::select! {
@@ -295,7 +296,7 @@ pub(super) fn run(settings: &Settings, first: FirstToken) -> Result<(), Failure>
                 () = hints.next() => renew_certificates(running.devices()),
             }
         }
-        println!("ending");
+        say("ending");
         running.stop().await
     })
 }
@@ -337,6 +338,11 @@ impl Hints {
     async fn next(&mut self) {
         self.beat.tick().await;
     }
+}
+
+/// Tells whoever started the server. Somebody who does not listen any more is no reason to end without a goodbye.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Listens for SIGTERM and SIGINT from now on; the future is done when one has come.

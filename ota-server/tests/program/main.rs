@@ -162,6 +162,31 @@ fn a_package_goes_from_files_to_a_running_campaign_from_a_shell() {
 }
 
 #[test]
+fn a_product_whose_making_was_interrupted_is_made_by_the_same_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let token = server.token.as_deref().unwrap();
+    let admin = server.ota(token);
+    // Interrupted before the root: there is a product, and perhaps a key.
+    let client = ota_server::program::Client::new(&server.address, Some(token), None).unwrap();
+    let _: Value = client.post("/api/v1/products", &serde_json::json!({ "id": "half" })).unwrap();
+    std::fs::create_dir_all(folder.path().join("keys")).unwrap();
+    admin.good(&["key", "generate", "keys/release-key.pem"]);
+    assert_eq!(admin.json(&["init", "half", "--keys", "keys"])["root_version"], 1);
+    // Interrupted behind it: the root that the server has is the one that devices get.
+    let root = folder.path().join("keys/root.cbor");
+    let body = std::fs::read(&root).unwrap();
+    std::fs::remove_file(&root).unwrap();
+    assert_eq!(admin.json(&["init", "half", "--keys", "keys"])["root_version"], 1);
+    assert_eq!(std::fs::read(&root).unwrap(), body);
+    // Somebody else's product is nobody's to take over.
+    let other = admin.run(&["init", "half", "--keys", "other"]);
+    assert!(other.code == 1 && other.stderr.contains("with a root of other keys"), "{}", other.stderr);
+    assert!(!folder.path().join("other").exists(), "no keys are made for nothing");
+    server.stop();
+}
+
+#[test]
 fn a_kept_token_is_never_sent_to_another_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

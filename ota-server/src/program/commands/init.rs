@@ -1,4 +1,7 @@
 //! `ota init`: a product with its keys and its first root.
+//!
+//! It can be run again whatever an earlier run has left: keys that are there are taken, a product without a root gets
+//! one, and one with a root of these keys is left as it is.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +16,7 @@ use ota_core::trust::{Key, RoleKeys, Root, SignedBody};
 use serde::Serialize;
 
 use super::Context;
-use crate::http::body::{InstallationView, Made, ProductInput, RootInput};
+use crate::http::body::{InstallationView, Items, Made, ProductInput, ProductView, RootInput};
 use crate::http::hex;
 use crate::program::client::segment;
 use crate::program::{Failure, KeyAlgorithm, PublicKey, generate_key, read_signer};
@@ -21,6 +24,10 @@ use crate::rules::release::Verifier;
 use crate::server::{Clock as _, SystemClock};
 
 const DAY: u64 = 86_400_000;
+/// The private key that signs roots, in the folder of keys.
+const ROOT_KEY: &str = "root-key.pem";
+/// The body of the root, beside it.
+const ROOT: &str = "root.cbor";
 
 #[derive(Debug, Args)]
 pub(super) struct Init {
@@ -73,47 +80,16 @@ impl Init {
             assignment.ok_or_else(|| Failure::new("the server signs no assignments", way_out))??;
 
         let folder = self.keys.clone().unwrap_or_else(|| Path::new("keys").join(product.as_str()));
-        std::fs::create_dir_all(&folder).map_err(|why| {
-            Failure::caused(
-                format_args!("cannot make {}", folder.display()),
-                &why,
-                "give another with --keys",
-            )
-        })?;
-        let mut made = Vec::new();
-        let root_key = match &self.root_key {
-            Some(path) => path.clone(),
-            None => make(&folder, "root-key.pem", &mut made)?,
-        };
-        let release = if self.release_key.is_empty() {
-            let path = make(&folder, "release-key.pem", &mut made)?;
-            vec![PublicKey::of(&*read_signer(&path)?)]
-        } else {
-            self.release_key.clone()
-        };
-        let (body, envelope) = self.root(&product, &root_key, &release, &assignment)?;
-
-        let new = ProductInput {
-            id: product.as_str().to_owned(),
-            title: self.title.clone(),
-            approvals_min: self.approvals,
-            quarantine_after: 3,
-            attested_only: false,
-            protocols: Vec::new(),
-        };
-        let _: Made<String> = context.client.post("/api/v1/products", &new)?;
-        let path = format!("/api/v1/products/{}/roots", segment(product.as_str()));
-        let input = RootInput { body: hex(&body), envelope: hex(&envelope) };
-        let version: Made<u32> = context.client.post(&path, &input)?;
-        let root = folder.join("root.cbor");
-        std::fs::write(&root, &body)
-            .map_err(|why| Failure::caused(format_args!("cannot write {}", root.display()), &why, ""))?;
-        let view = Initialised {
-            product: product.into(),
-            root_version: version.id,
-            root,
-            release_keys: release.iter().map(ToString::to_string).collect(),
-            made,
+        let products: Items<ProductView> = context.client.get("/api/v1/products")?;
+        let known = products.items.iter().find(|known| known.id == product.as_str());
+        let view = match known {
+            Some(known) if known.root_version > 0 => self.again(context, known, &folder)?,
+            _ => {
+                if known.is_none() {
+                    self.make_product(context, &product)?;
+                }
+                self.make_root(context, &product, &folder, &assignment)?
+            }
         };
         context.format.show(&view, |view| {
             let mut text = format!(
@@ -129,6 +105,81 @@ impl Init {
                 ));
             }
             text
+        })
+    }
+
+    fn make_product(&self, context: &Context, product: &ProductIdBuf) -> Result<(), Failure> {
+        let new = ProductInput {
+            id: product.as_str().to_owned(),
+            title: self.title.clone(),
+            approvals_min: self.approvals,
+            quarantine_after: 3,
+            attested_only: false,
+            protocols: Vec::new(),
+        };
+        context.client.post::<Made<String>>("/api/v1/products", &new).map(drop)
+    }
+
+    /// Makes the keys that are missing and the first root.
+    fn make_root(
+        &self,
+        context: &Context,
+        product: &ProductIdBuf,
+        folder: &Path,
+        assignment: &PublicKey,
+    ) -> Result<Initialised, Failure> {
+        std::fs::create_dir_all(folder).map_err(|why| {
+            Failure::caused(
+                format_args!("cannot make {}", folder.display()),
+                &why,
+                "give another with --keys",
+            )
+        })?;
+        let mut made = Vec::new();
+        let root_key = match &self.root_key {
+            Some(path) => path.clone(),
+            None => make(folder, ROOT_KEY, &mut made)?,
+        };
+        let release = if self.release_key.is_empty() {
+            let path = make(folder, "release-key.pem", &mut made)?;
+            vec![PublicKey::of(&*read_signer(&path)?)]
+        } else {
+            self.release_key.clone()
+        };
+        let (body, envelope) = self.root(product, &root_key, &release, assignment)?;
+        let path = format!("/api/v1/products/{}/roots", segment(product.as_str()));
+        let input = RootInput { body: hex(&body), envelope: hex(&envelope) };
+        let version: Made<u32> = context.client.post(&path, &input)?;
+        Ok(Initialised {
+            product: product.as_str().to_owned(),
+            root_version: version.id,
+            root: write_root(folder, &body)?,
+            release_keys: release.iter().map(ToString::to_string).collect(),
+            made,
+        })
+    }
+
+    /// The product has a root already: if it is one of these keys, an earlier run was interrupted after that at most.
+    fn again(&self, context: &Context, known: &ProductView, folder: &Path) -> Result<Initialised, Failure> {
+        let root_key = self.root_key.clone().unwrap_or_else(|| folder.join(ROOT_KEY));
+        let body = context.client.bytes(&format!("/api/v1/products/{}/root", segment(&known.id)))?;
+        let root = Root::decode::<SoftSha256>(&body)
+            .map_err(|why| Failure::caused("no device would read the product's root", &why, ""))?;
+        let ours = read_signer(&root_key).ok().map(|signer| PublicKey::of(&*signer));
+        let is_ours = |key: Key<'_>| ours.as_ref().is_some_and(|ours| ours.key() == key);
+        if !root.keys.iter().any(is_ours) {
+            let way_out = "choose another id, or give the folder with its keys with --keys";
+            let what = format!("there is a product {} already, with a root of other keys", known.id);
+            return Err(Failure::new(what, way_out));
+        }
+        let path = folder.join(ROOT);
+        let path = if path.exists() { path } else { write_root(folder, &body)? };
+        Ok(Initialised {
+            product: known.id.clone(),
+            root_version: known.root_version,
+            root: path,
+            release_keys: Vec::new(),
+            made: Vec::new(),
         })
     }
 
@@ -170,6 +221,13 @@ impl Init {
         signed.sign::<SoftSha256>(&*signer, public.key(), &Verifier::default()).map_err(wrong)?;
         Ok((signed.body().to_vec(), signed.envelope().map_err(wrong)?))
     }
+}
+
+fn write_root(folder: &Path, body: &[u8]) -> Result<PathBuf, Failure> {
+    let path = folder.join(ROOT);
+    std::fs::write(&path, body)
+        .map_err(|why| Failure::caused(format_args!("cannot write {}", path.display()), &why, ""))?;
+    Ok(path)
 }
 
 /// Makes a key, or takes the one that an earlier try has made.
