@@ -40,14 +40,20 @@ impl ObjectBlobStore {
     /// # Errors
     /// [`StoreError`] if the folder cannot be made or written.
     pub fn local(folder: impl AsRef<FilePath>) -> Result<Self, StoreError> {
+        match std::fs::remove_dir_all(folder.as_ref().join(UPLOADS)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error::io_error(error)),
+            _ => Self::shared(folder),
+        }
+    }
+
+    /// The store in this folder, which is made if it is not there and which other processes may use, too: what uploads
+    /// have left stays. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the folder cannot be made or written.
+    pub fn shared(folder: impl AsRef<FilePath>) -> Result<Self, StoreError> {
         let folder = folder.as_ref();
-        let made = std::fs::create_dir_all(folder).and_then(|()| {
-            match std::fs::remove_dir_all(folder.join(UPLOADS)) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            }
-        });
-        made.map_err(error::io_error)?;
+        std::fs::create_dir_all(folder).map_err(error::io_error)?;
         let local = LocalFileSystem::new_with_prefix(folder).map_err(store_error)?;
         Ok(Self::new(Arc::new(local.with_fsync(true))))
     }

@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 
 mod conforms;
+mod crash;
 mod faults;
 mod model;
 pub mod server;

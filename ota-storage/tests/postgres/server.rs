@@ -19,6 +19,7 @@ pub struct Postgres {
     programs: PathBuf,
     folder: tempfile::TempDir,
     port: u16,
+    setting: &'static str,
 }
 
 /// How long it is tried to start it, while another process takes the port or what is left of a killed one ends.
@@ -31,6 +32,20 @@ impl Postgres {
     /// If it is installed and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
+        // Processes are killed in tests, not machines: what was written is there without being synced.
+        Self::start_with("fsync=off")
+    }
+
+    /// Starts one that syncs what it commits, for measuring.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_durable() -> Option<Self> {
+        Self::start_with("fsync=on")
+    }
+
+    fn start_with(setting: &'static str) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "Postgres is not installed");
             eprintln!("SKIPPED: Postgres is not installed (apt-get install postgresql)");
@@ -55,8 +70,8 @@ impl Postgres {
         while started.elapsed() < PATIENCE {
             let port =
                 TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its number").port();
-            if let Some(child) = run(&programs, &home, port) {
-                return Some(Self { child, programs, folder, port });
+            if let Some(child) = run(&programs, &home, port, setting) {
+                return Some(Self { child, programs, folder, port, setting });
             }
         }
         panic!("Postgres did not start");
@@ -120,7 +135,9 @@ impl Postgres {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             // What is left of a killed one has to end first: it notices soon.
-            if let Some(child) = run(&self.programs, &self.folder.path().join("home"), self.port) {
+            if let Some(child) =
+                run(&self.programs, &self.folder.path().join("home"), self.port, self.setting)
+            {
                 self.child = child;
                 return;
             }
@@ -172,15 +189,14 @@ fn command(program: &Path, home: &Path) -> Command {
 }
 
 /// Starts it and waits until it says that it is ready; `None` if it ends without saying so.
-fn run(programs: &Path, home: &Path, port: u16) -> Option<Child> {
+fn run(programs: &Path, home: &Path, port: u16, setting: &str) -> Option<Child> {
     let mut child = command(&programs.join("postgres"), home)
         .arg("-D")
         .arg(home.join("data"))
         .arg("-k")
         .arg(home)
         .args(["-p", &port.to_string()])
-        // Processes are killed here, not machines: what was written is there without being synced.
-        .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "logging_collector=off"])
+        .args(["-c", "listen_addresses=127.0.0.1", "-c", "logging_collector=off", "-c", setting])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
