@@ -169,3 +169,34 @@ async fn a_failing_gate_pauses_and_each_device_tells_why() {
     browser.until_it_says("<b>dark</b> lamps").await;
     browser.driver.clone().quit().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stage_too_small_for_its_gate_goes_on_with_the_consent_of_two() {
+    let world = World::new().await;
+    let Some(browser) = Browser::open(&world).await else { return };
+    let lamps = names(5);
+    world.register(&lamps).await;
+    world.release("1.0", b"the old one").await;
+    let release = world.release("2.0", b"brand new").await;
+    let campaign = world.campaign("Few lamps", release, plan(gate(64, 50_000))).await;
+    devices::run(&world.link, &lamps, "1.0", "2.0", 9, |_| Fate::Confirms);
+    browser.sign_in("olga").await;
+    browser.go(&format!("/campaigns/{campaign}")).await;
+    browser.until_it_says("5 of 64 devices have ended").await;
+    browser.until_it_says("A person must accept what was seen.").await;
+    browser.go(&format!("/campaigns/{campaign}/accept")).await;
+    browser.until_it_says("5 confirmed, 0 failed").await;
+    browser.fill("#reason", "all five of them shine").await;
+    browser.click("main form button.first").await;
+    browser.until_it_says("A change waits for consent").await;
+    assert!(!browser.has("#verb-consent").await, "whoever wants it cannot consent");
+    browser.sign_out().await;
+    browser.sign_in("anna").await;
+    browser.go(&format!("/campaigns/{campaign}")).await;
+    browser.until_it_says("All five of them shine.").await;
+    browser.click("#verb-consent").await;
+    browser.until_it_says("With enough consents it is made at once.").await;
+    browser.click("main form button.first").await;
+    browser.until_it_says("completed").await;
+    browser.driver.clone().quit().await.unwrap();
+}

@@ -135,6 +135,14 @@ fn head(viewer: &Viewer, id: CampaignId, report: &ProgressReport, release: &Rele
 /// What a person should know before anything else.
 fn state_note(viewer: &Viewer, report: &ProgressReport, approvals_min: u8) -> Markup {
     let campaign = &report.campaign;
+    let change = html! {
+        @if let Some(amendment) = &campaign.progress.amendment {
+            div.note.warn {
+                strong { "A change waits for consent" }
+                div { (amendment.by) " wants " (verbs::wanted_words(&amendment.what)) ". " (sentence(&amendment.reason)) }
+            }
+        }
+    };
     let (class, title) = match campaign.state {
         CampaignState::Paused => ("bad", "Paused: nothing is offered until somebody resumes it"),
         CampaignState::Stopped => ("bad", "Stopped for good"),
@@ -142,9 +150,10 @@ fn state_note(viewer: &Viewer, report: &ProgressReport, approvals_min: u8) -> Ma
         CampaignState::Draft => ("busy", "A draft: nothing is offered yet"),
         CampaignState::Preparing => ("busy", "Its devices are being looked up"),
         CampaignState::Scheduled => ("busy", "It waits for its start"),
-        _ => return html! {},
+        _ => return change,
     };
     html! {
+        (change)
         div.note.(class) {
             strong { (title) }
             @if campaign.state == CampaignState::Draft { div { (panels::approvals_missing(campaign, approvals_min)) } }

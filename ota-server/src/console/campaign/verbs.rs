@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
-use ota_core::fleet::records::{Campaign, CampaignState, Target};
+use ota_core::fleet::records::{Amended, Amendment, Campaign, CampaignState, Target};
 use ota_core::number::{CampaignId, Sha256Digest};
 
 use super::{id_of, plan};
@@ -25,13 +25,28 @@ pub(super) enum Verb {
     Start,
     Promote,
     Resume,
+    Accept,
+    SkipSoak,
+    Consent,
+    Drop,
     Pause,
     Stop,
 }
 
 impl Verb {
-    const ALL: [Self; 7] =
-        [Self::Approve, Self::Prepare, Self::Start, Self::Promote, Self::Resume, Self::Pause, Self::Stop];
+    const ALL: [Self; 11] = [
+        Self::Approve,
+        Self::Prepare,
+        Self::Start,
+        Self::Promote,
+        Self::Resume,
+        Self::Accept,
+        Self::SkipSoak,
+        Self::Consent,
+        Self::Drop,
+        Self::Pause,
+        Self::Stop,
+    ];
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.word() == word)
@@ -44,6 +59,10 @@ impl Verb {
             Self::Start => "start",
             Self::Promote => "promote",
             Self::Resume => "resume",
+            Self::Accept => "accept",
+            Self::SkipSoak => "skip-soak",
+            Self::Consent => "consent",
+            Self::Drop => "drop",
             Self::Pause => "pause",
             Self::Stop => "stop",
         }
@@ -56,6 +75,10 @@ impl Verb {
             Self::Start => "Start",
             Self::Promote => "Promote",
             Self::Resume => "Resume",
+            Self::Accept => "Accept what was seen",
+            Self::SkipSoak => "Skip the soak",
+            Self::Consent => "Consent to the change",
+            Self::Drop => "Take the change back",
             Self::Pause => "Pause",
             Self::Stop => "Stop",
         }
@@ -69,6 +92,11 @@ impl Verb {
             Self::Start => "The campaign was started.",
             Self::Promote => "The campaign goes to the fleet.",
             Self::Resume => "The campaign goes on.",
+            Self::Accept | Self::SkipSoak => {
+                "The change was asked for; it is made once enough people have consented."
+            }
+            Self::Consent => "Your consent is noted.",
+            Self::Drop => "The change was taken back.",
             Self::Pause => "The campaign is paused: nothing more is offered.",
             Self::Stop => "The campaign was stopped.",
         }
@@ -76,27 +104,36 @@ impl Verb {
 
     const fn action(self) -> Action {
         match self {
-            Self::Approve => Action::ApproveCampaign,
+            Self::Approve | Self::Consent => Action::ApproveCampaign,
             Self::Promote => Action::PromoteCampaign,
-            Self::Prepare | Self::Start | Self::Resume | Self::Pause | Self::Stop => Action::RunCampaign,
+            Self::Prepare
+            | Self::Start
+            | Self::Resume
+            | Self::Accept
+            | Self::SkipSoak
+            | Self::Drop
+            | Self::Pause
+            | Self::Stop => Action::RunCampaign,
         }
     }
 
     const fn wants_reason(self) -> bool {
-        matches!(self, Self::Pause | Self::Stop)
+        matches!(self, Self::Pause | Self::Stop | Self::Accept | Self::SkipSoak)
     }
 
     const fn class(self) -> &'static str {
         match self {
             Self::Stop => "danger",
-            Self::Pause | Self::Prepare => "",
-            Self::Approve | Self::Start | Self::Promote | Self::Resume => "first",
+            Self::Pause | Self::Prepare | Self::Accept | Self::SkipSoak | Self::Drop => "",
+            Self::Approve | Self::Start | Self::Promote | Self::Resume | Self::Consent => "first",
         }
     }
 
     /// Whether it makes sense for a campaign as it is. The rules decide again.
     fn fits(self, campaign: &Campaign) -> bool {
         use CampaignState as S;
+        let is_judged = matches!(campaign.state, S::Trial | S::Rolling);
+        let is_amended = campaign.progress.amendment.is_some();
         let unprepared = matches!(campaign.target, Target::Snapshot { bitmap: None, .. });
         match self {
             Self::Approve => campaign.state == S::Draft,
@@ -104,6 +141,9 @@ impl Verb {
             Self::Start => campaign.state == S::Draft && !unprepared,
             Self::Promote => campaign.state == S::Trialled,
             Self::Resume => campaign.state == S::Paused,
+            Self::Accept => is_judged && campaign.progress.passed.is_none() && !is_amended,
+            Self::SkipSoak => is_judged && campaign.progress.passed.is_some() && !is_amended,
+            Self::Consent | Self::Drop => is_amended,
             Self::Pause => {
                 matches!(campaign.state, S::Scheduled | S::Trial | S::Trialled | S::Rolling | S::Completed)
             }
@@ -115,7 +155,12 @@ impl Verb {
 /// The commands that somebody may give about a campaign now.
 pub(super) fn buttons(viewer: &Viewer, id: CampaignId, campaign: &Campaign) -> Markup {
     let may = |verb: &Verb| {
-        let is_own = *verb == Verb::Approve && *campaign.author == *viewer.name();
+        let wants_it = |amendment: &Amendment| *amendment.by == *viewer.name();
+        let is_own = match verb {
+            Verb::Approve => *campaign.author == *viewer.name(),
+            Verb::Consent => campaign.progress.amendment.as_ref().is_some_and(wants_it),
+            _ => false,
+        };
         verb.fits(campaign) && !is_own && viewer.may(verb.action(), &campaign.product)
     };
     html! {
@@ -158,10 +203,11 @@ pub(crate) async fn perform(
     if let Some(reason) = reason {
         let done = match verb {
             // The hash of what the approver was shown.
-            Verb::Approve => match Sha256Digest::from_hex(fields.text("seen")) {
-                Some(seen) => server.approve_campaign(by, id, &seen).await,
-                None => return Err(Trouble::invalid("seen: it is no hash of a campaign's content")),
-            },
+            Verb::Approve => server.approve_campaign(by, id, &seen(&fields)?).await,
+            Verb::Consent => server.consent_to_amendment(by, id, &seen(&fields)?).await.map(drop),
+            Verb::Drop => server.drop_amendment(by, id).await,
+            Verb::Accept => server.amend_campaign(by, id, Amended::Gate, reason).await.map(drop),
+            Verb::SkipSoak => server.amend_campaign(by, id, Amended::Soak, reason).await.map(drop),
             Verb::Prepare => server.prepare_campaign(by, id).await.map(drop),
             Verb::Start => server.start_campaign(by, id).await,
             Verb::Promote => server.promote_campaign(by, id).await,
@@ -182,6 +228,12 @@ pub(crate) async fn perform(
     let report = server.progress(by, id).await?;
     let page = page(server, &viewer, id, verb, &report, &fields, &wrong).await?;
     Ok((wrong.status(), page.show(&viewer)).into_response())
+}
+
+/// The hash that came with the form.
+fn seen(fields: &Fields) -> Result<Sha256Digest, Trouble> {
+    Sha256Digest::from_hex(fields.text("seen"))
+        .ok_or_else(|| Trouble::invalid("seen: it is no hash of what was shown"))
 }
 
 async fn page(
@@ -221,6 +273,7 @@ async fn page(
             form method="post" action=(format!("{}/{}", campaign_path(id), verb.word())) {
                 (viewer.proof())
                 @if verb == Verb::Approve { input type="hidden" name="seen" value=(report.hash); }
+                @if verb == Verb::Consent && let Some(hash) = report.amendment_hash { input type="hidden" name="seen" value=(hash); }
                 @if verb.wants_reason() {
                     (field("reason", "Why").hint("Whoever looks at the campaign and the audit log reads it.").text(fields, wrong))
                 }
@@ -283,6 +336,7 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
             format!("Offers go on where they were interrupted: {} have not been reached yet.", devices(waiting)),
             "Gates and soaks go on from what they have seen; they are longer by the pause.".to_owned(),
         ],
+        Verb::Accept | Verb::SkipSoak | Verb::Consent | Verb::Drop => amendment_effects(verb, report),
         Verb::Pause => vec![
             format!("{} that have not been reached yet get nothing until it is resumed.", devices(waiting)),
             format!("{} that are at work go on and may finish.", devices(counts.working)),
@@ -294,5 +348,51 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
             format!("{} that have not been reached yet never get it from this campaign.", devices(waiting)),
             "It cannot be started again.".to_owned(),
         ],
+    }
+}
+
+/// The same for changes of a running campaign.
+fn amendment_effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
+    let campaign = &report.campaign;
+    let shown = super::stages::evidence(report).get(&campaign.progress.stage).copied().unwrap_or_default();
+    let seen = format!(
+        "The present stage has shown: {} confirmed, {} failed, {} silent, {} still at work.",
+        count(shown.confirmed),
+        count(shown.failed_in_all()),
+        count(shown.silent),
+        count(shown.open)
+    );
+    let consent =
+        "It is made once as many others have consented as must approve the campaign; if a device more fails \
+                   meanwhile, it has to be asked for again."
+            .to_owned();
+    match verb {
+        Verb::Accept => {
+            vec![seen, "The gate counts as passed with that; its soak still runs.".to_owned(), consent]
+        }
+        Verb::SkipSoak => vec![seen, "The rest of the soak is not waited for.".to_owned(), consent],
+        Verb::Consent => {
+            let wanted = campaign.progress.amendment.as_ref();
+            let what = wanted.map_or_else(String::new, |amendment| {
+                format!(
+                    "{} wants: {}. Because: {}",
+                    amendment.by,
+                    wanted_words(&amendment.what),
+                    amendment.reason
+                )
+            });
+            vec![what, seen, "With enough consents it is made at once.".to_owned()]
+        }
+        _ => vec!["The change is not made; the campaign goes on as it is.".to_owned()],
+    }
+}
+
+/// What a change of a running campaign is, in words.
+pub(super) const fn wanted_words(what: &Amended) -> &'static str {
+    match what {
+        Amended::Gate => "to take the gate of the present stage as passed with what was seen",
+        Amended::Soak => "not to wait for the rest of the soak",
+        Amended::Limits { .. } => "other limits",
+        Amended::Target { .. } => "other devices",
     }
 }
