@@ -11,9 +11,11 @@ mod host;
 mod installation;
 mod keys;
 mod log;
+mod outbound;
 mod output;
 mod serve;
 mod settings;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,11 +28,13 @@ pub use self::failure::Failure;
 pub use self::host::SystemEntropy;
 pub use self::installation::{DeviceCertificate, Installation};
 pub use self::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer};
+pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
     BrokerSettings, Clients, EmbeddedSettings, ExternalSettings, Layers, SETTINGS, Setting, SettingError,
     Settings, Source,
 };
+pub use self::webhooks::WebhookSettings;
 
 /// Runs the program with the arguments of the process.
 #[must_use]

@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use super::carrier::Devices;
 use super::host::SystemEntropy;
 use super::installation::Installation;
+use super::outbound::HttpFetcher;
 use super::settings::Settings;
+use super::webhooks::Webhooks;
 use super::{Failure, log};
 use crate::console;
 use crate::http::body::InstallationView;
@@ -48,6 +50,7 @@ pub struct Running {
     stop: Option<oneshot::Sender<()>>,
     http: JoinHandle<std::io::Result<()>>,
     conversation: JoinHandle<()>,
+    webhooks: Option<JoinHandle<()>>,
 }
 
 /// What the first administrator comes in with, told once.
@@ -101,6 +104,7 @@ impl Running {
         let (signer, public) = installation.assignment_signer()?;
         let server = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy))
             .signer(Arc::new(KeySigner::for_all(Boxed(signer))))
+            .fetcher(Arc::new(HttpFetcher::new(settings.inside)))
             .config(Config {
                 next_check_in: settings.check_in,
                 assignment_life: settings.assignment_life,
@@ -111,6 +115,10 @@ impl Running {
             .await
             .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the data folder"))?;
         let first = first_administrator(&server, first).await?;
+        let webhooks = settings.webhook.as_ref();
+        let webhooks =
+            webhooks.map(|webhook| Webhooks::new(server.clone(), webhook, settings.inside)).transpose()?;
+        let webhooks = webhooks.map(|webhooks| tokio::spawn(webhooks.run()));
         let conversation = tokio::spawn({
             let server = server.clone();
             async move { server.run().await }
@@ -138,7 +146,18 @@ impl Running {
             serving.with_graceful_shutdown(async move { drop(stopped.await) }).await
         });
         let folder = installation.folder().to_owned();
-        Ok(Self { address, url, folder, first, devices, server, stop: Some(stop), http, conversation })
+        Ok(Self {
+            address,
+            url,
+            folder,
+            first,
+            devices,
+            server,
+            stop: Some(stop),
+            http,
+            conversation,
+            webhooks,
+        })
     }
 
     /// Where the HTTP API listens.
@@ -198,6 +217,8 @@ impl Running {
     /// [`Failure`] if something had failed before.
     pub async fn stop(mut self) -> Result<(), Failure> {
         drop(self.stop.take());
+        // What was not told is told after the next start.
+        self.webhooks.iter().for_each(JoinHandle::abort);
         self.devices.close().await;
         let http = tokio::time::timeout(GOODBYE, &mut self.http).await;
         if http.is_err() {
@@ -218,6 +239,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.http.abort();
         self.conversation.abort();
+        self.webhooks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -14,6 +14,8 @@ use ota_core::wire::topic::TopicPrefix;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::outbound::Inside;
+use super::webhooks::WebhookSettings;
 use crate::http::body::Span;
 
 /// One setting: its key in the file; the flag is `--` and the environment variable `OTA_` before the same words.
@@ -136,6 +138,24 @@ pub const SETTINGS: &[Setting] = &[
         "how long the server's word to a device is good for",
     ),
     setting(
+        "webhook.url",
+        "",
+        "an address beginning with http:// or https://, or nothing",
+        "where events of campaigns are posted to",
+    ),
+    setting(
+        "webhook.secret_file",
+        "",
+        "a file with `whsec_` and 32 bytes in Base64; needed with webhook.url",
+        "the secret that webhooks are signed with",
+    ),
+    setting(
+        "calls.inside_networks",
+        "refuse",
+        "refuse, or allow if everybody who may write URLs is trusted with the network",
+        "whether files of other hosts and webhooks may be at addresses of loopback and private networks",
+    ),
+    setting(
         "cache_mib",
         "256",
         "a number from 1 to 1048576",
@@ -241,6 +261,10 @@ pub struct Settings {
     pub check_in: Millis,
     /// How long an assignment is good for.
     pub assignment_life: Millis,
+    /// Whom to tell about campaigns, if anybody.
+    pub webhook: Option<WebhookSettings>,
+    /// Whether the server's own requests may go to inside networks.
+    pub inside: Inside,
     /// Memory for files on their way, in bytes.
     pub cache_bytes: u64,
     /// How much is logged.
@@ -423,12 +447,31 @@ impl Layers {
             broker: self.broker()?,
             check_in: self.read("devices.check_in", |text| span(text, 1000, 7 * 86_400_000))?,
             assignment_life: self.read("devices.assignment_life", |text| span(text, 60_000, 86_400_000))?,
+            webhook: self.webhook()?,
+            inside: self.read("calls.inside_networks", |text| match text {
+                "allow" => Some(Inside::Allow),
+                "refuse" => Some(Inside::Refuse),
+                _ => None,
+            })?,
             cache_bytes: self.read("cache_mib", mib)?,
             log: self.read("log", |text| match text {
                 "error" | "warn" | "info" | "debug" | "trace" => LevelFilter::from_str(text).ok(),
                 _ => None,
             })?,
         })
+    }
+
+    fn webhook(&self) -> Result<Option<WebhookSettings>, SettingError> {
+        let url = self.read("webhook.url", |text| {
+            let is_url = text.is_empty() || text.starts_with("http://") || text.starts_with("https://");
+            is_url.then(|| text.to_owned())
+        })?;
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let secret_file =
+            self.read("webhook.secret_file", |text| Path::new(text).is_file().then(|| PathBuf::from(text)))?;
+        Ok(Some(WebhookSettings { url, secret_file }))
     }
 
     fn broker(&self) -> Result<BrokerSettings, SettingError> {
@@ -564,6 +607,8 @@ mod tests {
             ("mqtt.ca", "no-such-file.pem"),
             ("devices.check_in", "8d"),
             ("devices.assignment_life", "1s"),
+            ("webhook.url", "ftp://x"),
+            ("calls.inside_networks", "maybe"),
             ("cache_mib", "-1"),
             ("log", "loud"),
         ];

@@ -2,6 +2,7 @@
 
 mod broker;
 mod support;
+mod webhooks;
 
 use std::os::unix::fs::PermissionsExt as _;
 

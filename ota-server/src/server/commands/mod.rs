@@ -6,6 +6,7 @@ mod content;
 mod devices;
 mod enrolments;
 mod groups;
+mod notes;
 mod people;
 mod products;
 mod releases;
