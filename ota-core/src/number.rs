@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_never_wrap() {
+    fn incidents_1_and_37_offsets_never_wrap() {
         // RAUC CVE-2026-34155 and AWS OTA 37fa4f13: arithmetic near the end of an integer type.
         let size = ByteLength(u64::MAX);
         assert!(!ByteOffset(u64::MAX).fits(ByteLength(1), size));

@@ -127,7 +127,7 @@ fn four_levels_are_read_and_the_fifth_is_refused() {
 }
 
 #[test]
-fn nesting_bombs_cost_neither_stack_nor_time() {
+fn incident_41_nesting_bombs_cost_neither_stack_nor_time() {
     // serde_cbor RUSTSEC-2019-0025: a stack overflow by nesting.
     assert_eq!(kind_of(&vec![0x81; 1_000_000]), Err(DecodeErrorKind::TooDeep));
     assert_eq!(kind_of(&vec![0xc6; 1_000_000]), Err(DecodeErrorKind::TooDeep));

@@ -5,8 +5,9 @@ use crate::cbor::{DecodeErrorKind, EncodeError, Reader};
 use crate::crypto::{Authenticator, MacError};
 use crate::limits::{
     ANSWER_BYTES_MAX, ASSIGNMENT_BYTES_MAX, BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCK_MAP_BYTES_MAX,
-    BLOCK_OVERHEAD_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, DETAIL_BYTES_MAX, GRANT_BYTES_MAX, INVENTORY_MAX,
-    MESSAGE_BYTES_MAX, REQUEST_BYTES_MAX,
+    BLOCK_OVERHEAD_BYTES_MAX, CONTROL_MESSAGE_BYTES_MAX, DETAIL_BYTES_MAX, ENVELOPE_BYTES_MAX,
+    GRANT_BYTES_MAX, INVENTORY_MAX, MESSAGE_BYTES_MAX, RELEASE_BODY_BYTES_MAX, REQUEST_BYTES_MAX,
+    ROOT_BODY_BYTES_MAX,
 };
 use crate::list::List;
 use crate::number::{
@@ -187,7 +188,7 @@ fn a_block_adds_at_most_24_bytes_wherever_it_belongs() {
 }
 
 #[test]
-fn blocks_around_two_and_four_gibibytes_keep_their_offsets() {
+fn incident_1_blocks_around_two_and_four_gibibytes_keep_their_offsets() {
     // RAUC CVE-2026-34155: lengths over 2 GiB overflowed.
     for edge in [1_u64 << 31, 1 << 32, 1 << 63] {
         for offset in [edge - 1, edge, edge + 1] {
@@ -450,6 +451,52 @@ fn incident_41_nested_and_lying_messages_end_at_once() {
     assert_eq!(Down::decode(&nested).unwrap_err().kind, DecodeErrorKind::TooDeep);
     let lying = [0x88, 1, 0x61, b'p', 0x61, b'b', 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     assert_eq!(Up::decode(&lying), Err(DecodeErrorKind::TooLarge.at(6)));
+}
+
+#[test]
+fn incident_42_an_unauthenticated_size_asks_for_no_more_than_the_limits() {
+    // wolfBoot 08c8bddc: a size was used before the image that held it was verified. The sizes beside an assignment
+    // are not signed, so they are held to what signed metadata may be at most; what it is, its signature says.
+    let offer = |release: ReleaseSizes, roots: RootHint| {
+        Down::Offer(Offer {
+            assignment: &[1; 20],
+            release,
+            roots,
+            grant: &[],
+            earliest: Millis(0),
+            deadline: Millis(0),
+            reason: Detail::new("").unwrap(),
+        })
+        .to_vec()
+    };
+    let release = ReleaseSizes { body: RELEASE_BODY_BYTES_MAX as u32, envelope: ENVELOPE_BYTES_MAX as u32 };
+    let roots = RootHint {
+        newest: RootVersion(2),
+        next_body: ROOT_BODY_BYTES_MAX as u32,
+        next_envelope: ENVELOPE_BYTES_MAX as u32,
+    };
+    let largest = offer(release, roots).unwrap();
+    assert!(Down::decode(&largest).is_ok());
+    // Each size by one: first as an encoder, then in the bytes of somebody who does not use ours.
+    assert!(offer(ReleaseSizes { body: release.body + 1, ..release }, roots).is_err());
+    assert!(offer(ReleaseSizes { envelope: release.envelope + 1, ..release }, roots).is_err());
+    assert!(offer(release, RootHint { next_body: roots.next_body + 1, ..roots }).is_err());
+    assert!(offer(release, RootHint { next_envelope: roots.next_envelope + 1, ..roots }).is_err());
+    let mut forged = 0;
+    for at in 0..largest.len() {
+        for size in [release.body, release.envelope, roots.next_body] {
+            let head = if size > 0xffff { 0x1a } else { 0x19 };
+            let bytes = size.to_be_bytes();
+            let bytes = if size > 0xffff { &bytes[..] } else { &bytes[2..] };
+            if largest[at] == head && largest[at + 1..].starts_with(bytes) {
+                let mut lie = largest.clone();
+                lie[at + bytes.len()] |= 1;
+                assert_eq!(Down::decode(&lie).unwrap_err().kind, DecodeErrorKind::OutOfRange, "at {at}");
+                forged += 1;
+            }
+        }
+    }
+    assert_eq!(forged, 4);
 }
 
 #[test]

@@ -103,8 +103,8 @@ fn a_signed_file_is_accepted_under_its_key_only() {
 }
 
 #[test]
-fn a_signature_covers_product_package_name_revision_size_and_bytes() {
-    // Incident 3, Mender MEN-9146: a suffix was stripped from names before they were compared.
+fn incident_3_a_signature_covers_product_package_name_revision_size_and_bytes() {
+    // Mender MEN-9146: a suffix was stripped from names before they were compared.
     let signer = ed25519();
     let (_, key) = key_of(&signer);
     let plain = [file("a.gz", 9, &[])];
@@ -168,8 +168,8 @@ fn a_string_weaker_than_the_root_demands_is_refused_before_a_byte_is_taken() {
 }
 
 #[test]
-fn a_file_without_a_computable_digest_cannot_be_streamed() {
-    // Incident 2, Mender CVE-2025-67903: a file without a checksum was read without being checked.
+fn incident_2_a_file_without_a_computable_digest_cannot_be_streamed() {
+    // Mender CVE-2025-67903: a file without a checksum was read without being checked.
     let files = [file("a", 9, &[])];
     let found = check::<Everything>(&release(&files), Strength::Checksum, &[BYTES], &VERIFIER);
     assert_eq!(found, Err(IntegrityError::Missing));
@@ -202,8 +202,8 @@ fn too_many_bytes_are_refused_at_once_and_too_few_at_the_end() {
 }
 
 #[test]
-fn a_check_cannot_be_finished_for_another_file() {
-    // Incident 4, U-Boot CVE-2020-10648: one object was verified and another one used.
+fn incident_4_a_check_cannot_be_finished_for_another_file() {
+    // U-Boot CVE-2020-10648: one object was verified and another one used.
     let strings = digests(BYTES);
     let files = [file("a", 9, &strings[..1]), file("b", 9, &strings[..1]), file("c", 9, &strings[..2])];
     let one = release(&files);
@@ -300,8 +300,8 @@ impl Suite for CountsBytes {
 }
 
 #[test]
-fn files_around_the_ends_of_integer_types_are_checked_to_their_last_byte() {
-    // Incident 1, RAUC CVE-2026-34155: past 2 GiB a signature covered only the first few bytes.
+fn incident_1_files_around_the_ends_of_integer_types_are_checked_to_their_last_byte() {
+    // RAUC CVE-2026-34155: past 2 GiB a signature covered only the first few bytes.
     let piece = vec![0; 1 << 26];
     for size in [(1_u64 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 1] {
         let mut counted = Counting(size);

@@ -49,8 +49,8 @@ fn a_signature_by_another_key_than_the_expected_one_is_not_published() {
 }
 
 #[test]
-fn the_public_half_cannot_be_chosen_by_the_caller() {
-    // Incident 45, ed25519-dalek RUSTSEC-2022-0093: signing with a foreign public key gave the private one away.
+fn incident_45_the_public_half_cannot_be_chosen_by_the_caller() {
+    // ed25519-dalek RUSTSEC-2022-0093: signing with a foreign public key gave the private one away.
     // Here a signer is made from the seed alone, so the only signatures are those of RFC 8032, section 7.1.
     let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
     let signer = Ed25519Signer::from_seed(&seed.try_into().unwrap());

@@ -124,8 +124,8 @@ fn an_error_names_the_algorithm_once_it_is_known() {
 }
 
 #[test]
-fn a_digest_in_the_index_is_never_ignored_for_a_space() {
-    // Incident 6, OpenWrt opkg CVE-2020-7982: a space in front of a checksum made the parser drop it silently.
+fn incident_6_a_digest_in_the_index_is_never_ignored_for_a_space() {
+    // OpenWrt opkg CVE-2020-7982: a space in front of a checksum made the parser drop it silently.
     let (_, sha256) = &samples()[1];
     for text in
         [format!(" {sha256}"), format!("{sha256} "), sha256.replace(':', ": "), sha256.replace(':', " :")]
@@ -136,8 +136,8 @@ fn a_digest_in_the_index_is_never_ignored_for_a_space() {
 }
 
 #[test]
-fn a_truncated_digest_is_refused() {
-    // Incident 7, OpenWrt ASU CVE-2024-54143: a SHA-256 was cut to 12 digits before it was compared.
+fn incident_7_a_truncated_digest_is_refused() {
+    // OpenWrt ASU CVE-2024-54143: a SHA-256 was cut to 12 digits before it was compared.
     for (_, text) in samples() {
         for end in 0..text.len() {
             assert!(parse(&text[..end]).is_err(), "{}", &text[..end]);

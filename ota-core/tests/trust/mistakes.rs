@@ -2,6 +2,7 @@
 
 use ota_core::integrity::IntegrityString;
 use ota_core::number::SecurityEpoch;
+use ota_core::text::FileName;
 use ota_core::trust::{Action, HashedBody, Release, Role, Root, SignatureCheck, TrustError, TrustedRoot};
 
 use crate::support::*;
@@ -31,6 +32,43 @@ fn mender_cve_2025_67903_file_without_a_checksum() {
     assert!(Release::decode(&spec.body()).is_err());
     let (envelope, body) = signed_release(&spec);
     assert!(matches!(Device::new().would_install(&envelope, &body), Err(TrustError::Body(_))));
+}
+
+#[test]
+fn mender_men_9146_names_normalised_between_signing_and_checking() {
+    // A compression's ending, capitals: two names are one only if their bytes are.
+    for (one, other) in [("fw.bin.gz", "fw.bin"), ("fw.bin.zst", "fw.bin.xz"), ("FW.bin", "fw.bin")] {
+        let body =
+            ReleaseSpec { files: vec![FileSpec::new(one), FileSpec::new(other)], ..ReleaseSpec::usual() }
+                .body();
+        let release = Release::decode(&body).unwrap();
+        assert!(release.files.iter().map(|file| file.name.as_str()).eq([one, other]));
+    }
+    for spelling in ["a//b", "./a", "a/./b", "a/", "/a", " a", "a\u{301}"] {
+        assert!(FileName::new(spelling).is_err(), "{spelling:?} would be another spelling of some name");
+    }
+}
+
+#[test]
+fn mender_men_9056_swupdate_9121e064_tough_ghsa_x3r5_q6mj_m485_names_that_leave_their_folder() {
+    let mut body = ReleaseSpec { files: vec![FileSpec::new("PLACE-HOLDER")], ..ReleaseSpec::usual() }.body();
+    let at = body.windows(12).position(|window| window == b"PLACE-HOLDER").unwrap();
+    assert!(Release::decode(&body).is_ok());
+    // Whoever holds the release keys signs whatever they like.
+    let hostile =
+        ["..", "../x", "a/../../x", "/etc/passwd", ".ssh", "a/.b", "a\\b", "a\0b", "C:x", "~", "a/", ""];
+    for name in hostile {
+        let text = [&[0x60 | u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+        let mut forged = body.clone();
+        forged.splice(at - 1..at + 12, text);
+        let envelope = envelope(&forged, Role::Release, &[11, 12]);
+        assert!(
+            matches!(Device::new().would_install(&envelope, &forged), Err(TrustError::Body(_))),
+            "{name:?}"
+        );
+    }
+    body[at] = b'p';
+    assert!(Release::decode(&body).is_ok(), "another harmless name is fine");
 }
 
 #[test]
