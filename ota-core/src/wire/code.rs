@@ -169,6 +169,9 @@ codes! {
         Refused = 25,
         /// A root made with a development key, which this build does not accept.
         DevelopmentKey = 26,
+        /// The device cannot raise its security epoch that far, found out before anything was installed. Look at the
+        /// device: a counter in fuses may be used up.
+        EpochExhausted = 27,
     }
 }
 

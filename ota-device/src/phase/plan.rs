@@ -139,7 +139,7 @@ impl Plan {
             }
             At::CanRaise => {
                 if shared.boot_answered()? == BootAnswer::CannotRaiseEpoch {
-                    return Err(Failure::Attempt(ReportCode::Storage).into());
+                    return Err(Failure::Attempt(ReportCode::EpochExhausted).into());
                 }
                 self.forget(shared)
             }

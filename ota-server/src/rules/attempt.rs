@@ -83,6 +83,7 @@ fn is_worth_a_retry(code: ReportCode) -> bool {
             | Code::TooLarge
             | Code::UnknownTarget
             | Code::DevelopmentKey
+            | Code::EpochExhausted
             | Code::ApplicationRejected
     )
 }
