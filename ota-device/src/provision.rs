@@ -7,7 +7,7 @@
 //!  [[name, revision, SHA-256, target, slot (false A, true B), size], …], target of the firmware or null]
 //! ```
 //!
-//! [`provision`] turns it into what the engine expects in the storage. The record of trust is written last: a
+//! `docs/provisioning.md` describes it for other tools. [`provision`] turns it into what the engine expects in the storage. The record of trust is written last: a
 //! factory that loses power leaves a device that says it was never provisioned, and begins again.
 
 use ota_core::cbor::{
@@ -241,4 +241,64 @@ fn write_area<S: DeviceStorage + ?Sized>(
 ) -> Result<(), StorageFault> {
     storage.prepare(area, ByteLength(math::to_u64(bytes.len())), ByteLength(0))?;
     storage.write(area, ByteOffset(0), bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The image of a device as it was first shipped. It is read for ever.
+    const GOLDEN: &str = "8901647075 6d70 6670756d702d37 65 7265762d62 43 010203 02 44 09090909 81 86 \
+        6666772e62696e 63312e30 5820 1111111111111111111111111111111111111111111111111111111111111111 \
+        686669726d77617265 f5 1a0001d4c0 686669726d77617265";
+
+    fn golden() -> Vec<u8> {
+        let digits: Vec<u8> = GOLDEN.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pair = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.chunks(2).map(pair).collect()
+    }
+
+    #[test]
+    fn the_image_as_it_was_first_shipped_is_read_and_written() {
+        let target = InstallTarget::new("firmware").unwrap();
+        let files = [FactoryFile {
+            name: FileName::new("fw.bin").unwrap(),
+            revision: Revision::new("1.0").unwrap(),
+            digest: Sha256Digest([0x11; 32]),
+            target,
+            slot: Slot::B,
+            size: ByteLength(120_000),
+        }];
+        let image = ProvisioningImage {
+            identity: Identity {
+                product: ProductId::new("pump").unwrap(),
+                device: DeviceId::new("pump-7").unwrap(),
+                hardware: HardwareRevision::new("rev-b").unwrap(),
+            },
+            root: &[1, 2, 3],
+            epoch_floor: SecurityEpoch(2),
+            key: Some(&[9; 4]),
+            files: List::from_slice(&files),
+            firmware: Some(target),
+        };
+        let golden = golden();
+        assert_eq!(image.encode(&mut [0; 256]), Ok(&golden[..]));
+        assert_eq!(ProvisioningImage::decode(&golden), Ok(image));
+    }
+
+    #[test]
+    fn an_image_that_is_cut_prolonged_or_of_another_version_is_refused() {
+        let golden = golden();
+        for end in 0..golden.len() {
+            assert!(ProvisioningImage::decode(&golden[..end]).is_err(), "cut at {end}");
+        }
+        let longer = [&golden[..], &[0]].concat();
+        assert_eq!(
+            ProvisioningImage::decode(&longer).unwrap_err(),
+            DecodeErrorKind::TrailingBytes.at(golden.len())
+        );
+        let mut other = golden;
+        other[1] = 2;
+        assert_eq!(ProvisioningImage::decode(&other).unwrap_err(), DecodeErrorKind::OutOfRange.at(1));
+    }
 }
