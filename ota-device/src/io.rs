@@ -30,7 +30,10 @@ pub enum Input<'a> {
     /// The application decides something.
     Command(Command<'a>),
     /// Bytes of a file that the application fetches itself, as [`Event::FetchExternally`] asked: a whole block, or
-    /// what is left of the file.
+    /// what is left of the file, one behind the other.
+    ///
+    /// Wrong bytes, and none at all for [`EXTERNAL_SILENCE_MAX`](crate::limits::EXTERNAL_SILENCE_MAX), make the engine
+    /// take blocks from the server; what comes later is refused with [`Misuse::NotNow`].
     External {
         /// Where its first byte belongs.
         offset: ByteOffset,
@@ -342,6 +345,10 @@ pub enum Misuse {
     /// The command makes no sense now, for example a self-test result outside of a trial.
     #[error("the command makes no sense in this phase")]
     NotNow,
+    /// Bytes of [`Input::External`] for which there is no room until earlier ones are checked and written: poll, wait,
+    /// and give them again.
+    #[error("there is no room for these bytes yet")]
+    NoRoom,
     /// A minute of the day above 1439, a buffer that is too small, a block size out of its range.
     #[error("a value is out of its range")]
     OutOfRange,

@@ -11,7 +11,8 @@ pub const WINDOW_BLOCKS_MAX: u16 = 256;
 pub const CELLS_MAX: usize = 16;
 /// Requests of which the time of sending is remembered.
 pub const REQUESTS_TIMED_MAX: usize = 8;
-/// Longest piece that is hashed, read or written in one poll, in bytes, but for a block or a unit that is larger.
+/// Most bytes that are hashed in one turn, and most that are read and written in one, but for a block or a unit that is
+/// larger.
 pub const PIECE_BYTES_MAX: usize = 4096;
 /// Small steps that are taken in one poll before others have their turn.
 pub const TURN_STEPS_MAX: u32 = 64;
@@ -28,6 +29,9 @@ pub const BAD_UNITS_MAX: u8 = 16;
 pub const TIMEOUTS_IN_A_ROW_MAX: u8 = 6;
 /// Most journal records per file: progress is written down at least every unit and at most this often.
 pub const JOURNAL_RECORDS_PER_FILE_MAX: u64 = 256;
+
+/// How long a file's bytes may fail to come from where they are hosted, before blocks are asked for instead.
+pub const EXTERNAL_SILENCE_MAX: Millis = Millis(120_000);
 
 /// Shortest and longest time-out for blocks.
 pub const BLOCK_TIMEOUT_MIN: Millis = Millis(200);

@@ -11,6 +11,7 @@ use ota_core::text::InstallTarget;
 
 use crate::arena::Arena;
 use crate::io::{BootOp, StorageOp};
+use crate::limits::RECORD_BYTES_MAX;
 
 /// The largest number of bytes of a text that [`TextRange`] can point at is bounded by the name limits, so it is
 /// found by its place in the metadata buffer.
@@ -72,6 +73,15 @@ pub(crate) enum Span {
     Record(usize),
 }
 
+impl Span {
+    fn len(&self) -> usize {
+        match self {
+            Self::Metadata(range) | Self::Blocks(range) => range.len(),
+            Self::Record(length) => *length,
+        }
+    }
+}
+
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -110,6 +120,16 @@ pub(crate) struct OpBuffers<'x, 'b> {
 }
 
 impl Op {
+    /// How many bytes it reads or writes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Write { from: span, .. } | Self::Read { into: span, .. } => span.len(),
+            Self::Append { length, .. } => *length,
+            Self::Newest(_) => RECORD_BYTES_MAX,
+            Self::Granularity | Self::Capacity(_) | Self::Prepare { .. } | Self::Boot(_) => 0,
+        }
+    }
+
     /// The operation with its borrows, or `None` if its ranges make no sense: a broken invariant of ours, which the
     /// caller treats as a fault of the storage.
     pub(crate) fn resolve<'x>(&self, buffers: OpBuffers<'x, '_>) -> Option<StorageOp<'x>> {

@@ -152,7 +152,9 @@ impl Reporter {
         now: Instant,
     ) {
         let is_due = self.progress_told.is_none_or(|told| now.since(told) >= every);
-        let is_free = self.pending.is_none_or(|pending| pending.phase == Phase::Downloading);
+        let is_progress =
+            |pending: Pending| pending.phase == Phase::Downloading && pending.code == ReportCode::Ok;
+        let is_free = self.pending.is_none_or(is_progress);
         if is_due && is_free {
             self.progress_told = Some(now);
             self.tell(offer, Phase::Downloading, ReportCode::Ok, Some(file), done, now);
@@ -228,8 +230,13 @@ mod tests {
         assert_eq!(reporter.due(Instant(999)).unwrap().done, ByteLength(1));
         reporter.tell_progress(OFFER, FileIndex(0), ByteLength(3), every, Instant(1000));
         assert_eq!(reporter.due(Instant(1000)).unwrap().done, ByteLength(3));
-        reporter.tell(OFFER, Phase::Verified, ReportCode::Ok, None, ByteLength(9), Instant(1001));
-        reporter.tell_progress(OFFER, FileIndex(0), ByteLength(4), every, Instant(9000));
-        assert_eq!(reporter.due(Instant(9000)).unwrap().phase, Phase::Verified);
+        for (phase, code) in
+            [(Phase::Verified, ReportCode::Ok), (Phase::Downloading, ReportCode::ExternalDownload)]
+        {
+            reporter.tell(OFFER, phase, code, None, ByteLength(9), Instant(1001));
+            reporter.tell_progress(OFFER, FileIndex(0), ByteLength(4), every, Instant(9000));
+            let told = reporter.due(Instant(9000)).unwrap();
+            assert_eq!((told.phase, told.code), (phase, code));
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::config::{Buffers, Config, ExternalDownloads, Identity, Profile};
 use crate::download::{Pace, Under};
 use crate::io::{BootAnswer, BootOp, Link, StorageAnswer};
-use crate::limits::{EVENTS_MAX, RECORD_BYTES_MAX};
+use crate::limits::{EVENTS_MAX, PIECE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::math;
 use crate::ops::Op;
 use crate::policy::{Allowed, Asked, Moment, Policy, When};
@@ -289,8 +289,38 @@ pub(crate) struct Shared<'b, P: Profile> {
     pub(crate) tokens: Tokens,
     pub(crate) jitter: Jitter,
     pub(crate) statistics: Statistics,
+    pub(crate) turn: Turn,
     pub(crate) done: u64,
     pub(crate) total: u64,
+}
+
+/// What the turn has cost so far, in bytes: before it costs more than a piece, others have theirs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Turn {
+    hashed: usize,
+    moved: usize,
+}
+
+impl Turn {
+    /// Whether so many more bytes may be hashed in this turn; if they may, they are counted.
+    pub(crate) fn may_hash(&mut self, bytes: usize) -> bool {
+        admits(&mut self.hashed, bytes)
+    }
+
+    /// Whether the storage may read or write so many more bytes in this turn; if it may, they are counted.
+    pub(crate) fn may_move(&mut self, bytes: usize) -> bool {
+        admits(&mut self.moved, bytes)
+    }
+}
+
+/// A piece may always go first, however long the product has chosen it.
+fn admits(used: &mut usize, more: usize) -> bool {
+    let sum = used.saturating_add(more);
+    let is_admitted = *used == 0 || sum <= PIECE_BYTES_MAX;
+    if is_admitted {
+        *used = sum;
+    }
+    is_admitted
 }
 
 /// Bytes that may be asked for now, under the policy's rate.
@@ -391,6 +421,7 @@ impl<'b, P: Profile> Shared<'b, P> {
             tokens: Tokens::default(),
             jitter: Jitter::new(config.seed),
             statistics: Statistics::default(),
+            turn: Turn::default(),
             done: 0,
             total: 0,
         }

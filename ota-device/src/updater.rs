@@ -16,7 +16,7 @@ use crate::outbox;
 use crate::phase::{Origin, Phase, Starting, To, decided, file, release};
 use crate::policy::{Asked, DAY_MINUTES, Policy};
 use crate::session::Wants;
-use crate::shared::{Answer, Decision, Happened, NEVER, SelfTest, Shared, Stop};
+use crate::shared::{Answer, Decision, Happened, NEVER, SelfTest, Shared, Stop, Turn};
 use crate::statistics::{Progress, Statistics};
 
 /// The update engine of one device.
@@ -130,7 +130,10 @@ impl<'b, P: Profile> Updater<'b, P> {
             Next::Boot(op) => Output::Boot(op),
             Next::Nonce => Output::Nonce,
             Next::Message(length) => Output::Send(self.shared.outgoing.get(..length).unwrap_or_default()),
-            Next::Wait(until) => Output::WaitUntil(until),
+            Next::Wait(until) => {
+                self.shared.turn = Turn::default();
+                Output::WaitUntil(until)
+            }
         }
     }
 
@@ -237,7 +240,13 @@ impl<'b, P: Profile> Updater<'b, P> {
             Command::LocalMinute(minute) => shared.moment.tell_minute(minute, shared.now),
             Command::Go => shared.asked = Asked::Yes,
             Command::Pause => shared.moment.paused = true,
-            Command::Resume => shared.moment.paused = false,
+            Command::Resume => {
+                shared.moment.paused = false;
+                let now = shared.now;
+                if let Some(transfer) = self.phase.transfer() {
+                    transfer.resumed(now);
+                }
+            }
             Command::Reject(_) | Command::Defer(_) | Command::Abort if !self.phase.is_attempt() => {
                 return Err(Misuse::NotNow);
             }
@@ -253,9 +262,8 @@ impl<'b, P: Profile> Updater<'b, P> {
             Command::SelfTestPassed => shared.self_test = Some(SelfTest::Passed),
             Command::SelfTestFailed => shared.self_test = Some(SelfTest::Failed),
             Command::ExternalFailed => {
-                let now = shared.now;
                 match self.phase.transfer().filter(|transfer| transfer.is_external()) {
-                    Some(transfer) => transfer.take_blocks(now),
+                    Some(transfer) => transfer.take_blocks(shared),
                     None => return Err(Misuse::NotNow),
                 }
             }
@@ -269,10 +277,7 @@ impl<'b, P: Profile> Updater<'b, P> {
         }
         match self.phase.transfer() {
             Some(transfer) if transfer.is_external() => {
-                match transfer.on_external(offset.0, bytes, &mut self.shared) {
-                    true => Ok(()),
-                    false => Err(Misuse::OutOfRange),
-                }
+                transfer.on_external(offset.0, bytes, &mut self.shared)
             }
             _ => Err(Misuse::NotNow),
         }
@@ -296,6 +301,7 @@ impl<'b, P: Profile> Updater<'b, P> {
                         self.asked = Some(Kind::Boot);
                         Next::Boot(op)
                     }
+                    op if !self.shared.turn.may_move(op.bytes()) => Next::Wait(self.shared.now),
                     _ => {
                         self.asked = Some(Kind::Storage);
                         Next::Storage

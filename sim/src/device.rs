@@ -1,6 +1,7 @@
 //! A simulated device: the real engine on a storage, with a bootloader and an application that can be told what to do.
 
 use ota_core::crypto::soft::{Ed25519, HmacSha256, SoftCrc32, SoftSha256};
+use ota_core::crypto::{Hasher, PUBLIC_KEY_BYTES_MAX, Sha256};
 use ota_core::device::{Area, BootControl, BootFault, DeviceStorage, Slot};
 use ota_core::integrity::Suite;
 use ota_core::number::{ByteOffset, SecurityEpoch, Sha256Digest};
@@ -18,7 +19,7 @@ pub struct SimProfile;
 pub struct SimSuite;
 
 impl Suite for SimSuite {
-    type Sha256 = SoftSha256;
+    type Sha256 = MeteredSha256;
     type Others = (SoftCrc32,);
     type Verifier = Ed25519;
 }
@@ -26,6 +27,56 @@ impl Suite for SimSuite {
 impl Profile for SimProfile {
     type Suite = SimSuite;
     type Key = HmacSha256;
+}
+
+/// SHA-256 that counts what it hashes, to see that a turn of the engine never costs more than it says.
+#[derive(Debug, Clone)]
+pub struct MeteredSha256(SoftSha256);
+
+impl Hasher for MeteredSha256 {
+    type Digest = [u8; 32];
+
+    fn new() -> Self {
+        Self(SoftSha256::new())
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        // Public keys are hashed for their ids whenever a root is looked at; what is meant are pieces of data.
+        if bytes.len() > PUBLIC_KEY_BYTES_MAX {
+            meter::hashed(bytes.len());
+        }
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> [u8; 32] {
+        self.0.finish()
+    }
+}
+
+impl Sha256 for MeteredSha256 {}
+
+/// What [`MeteredSha256`] has hashed on this thread.
+pub mod meter {
+    use core::cell::Cell;
+
+    thread_local! {
+        static HASHED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn hashed(bytes: usize) {
+        HASHED.set(HASHED.get() + bytes);
+    }
+
+    /// Counts from nothing again.
+    pub fn begin_turn() {
+        HASHED.set(0);
+    }
+
+    /// Bytes since then.
+    #[must_use]
+    pub fn hashed_in_turn() -> usize {
+        HASHED.get()
+    }
 }
 
 /// The name of the simulated device.

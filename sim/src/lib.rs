@@ -4,6 +4,7 @@ pub mod device;
 pub mod flash;
 pub mod fleet;
 pub mod fleet_server;
+pub mod host;
 pub mod hostile;
 pub mod link;
 pub mod random;

@@ -10,13 +10,15 @@ use ota_core::number::{ByteLength, ByteOffset, Nonce, SecurityEpoch, Sha256Diges
 use ota_core::text::{FileName, InstallTarget, Revision};
 use ota_core::time::{Instant, Millis};
 use ota_core::trust::DevelopmentRoots;
+use ota_device::limits::PIECE_BYTES_MAX;
 use ota_device::provision::{FactoryFile, ProvisioningImage, provision};
 use ota_device::{
     Buffers, Command, Config, Event, ExternalDownloads, Identity, Input, Link, Output, Policy, Progress,
-    Statistics, Updater,
+    Statistics, StorageOp, Updater,
 };
 
-use crate::device::{DEVICE, SimBoot, SimProfile, firmware_target, identity};
+use crate::device::{DEVICE, SimBoot, SimProfile, firmware_target, identity, meter};
+use crate::host::Host;
 use crate::link::{LinkConfig, SimLink};
 use crate::random::Dice;
 use crate::server::SimServer;
@@ -111,6 +113,8 @@ pub struct World<S, A = SimServer> {
     pub key: Option<[u8; 32]>,
     /// Whether the application fetches from URLs.
     pub external: ExternalDownloads,
+    /// Where files are hosted elsewhere, and the application's download from there.
+    pub host: Option<Host>,
     /// Commands that the application gives at certain times, earliest first.
     pub commands: Vec<(Instant, Command<'static>)>,
     /// Times at which the link goes down or up, earliest first.
@@ -125,6 +129,8 @@ pub struct World<S, A = SimServer> {
     pub progress: Option<Progress>,
     /// How large its buffers are.
     pub buffers: BufferSizes,
+    /// The longest unit of the files' block maps, in bytes: so much may be moved in a turn, if that is more than a piece.
+    pub unit_bytes_max: usize,
     /// The bootloader after each of its changes, with the changes of the storage before it; kept where it was begun.
     pub boot_trace: Vec<(u64, SimBoot)>,
     dice: Dice,
@@ -185,6 +191,7 @@ impl<S: Powered, A: Answers> World<S, A> {
             verdict: Verdict::Silent,
             key: None,
             external: ExternalDownloads::No,
+            host: None,
             commands: Vec::new(),
             link_changes: Vec::new(),
             injected: Vec::new(),
@@ -192,6 +199,7 @@ impl<S: Powered, A: Answers> World<S, A> {
             statistics: Statistics::default(),
             progress: None,
             buffers: BufferSizes { metadata: 6 * 1024, blocks: 16 * 1024 },
+            unit_bytes_max: 0,
             boot_trace: Vec::new(),
             dice: Dice::new(seed ^ 3),
         }
@@ -253,6 +261,9 @@ impl<S: Powered, A: Answers> World<S, A> {
         };
         let buffers = Buffers { metadata: &mut metadata, blocks: &mut blocks, outgoing: &mut outgoing };
         let mut updater = Updater::new(config, buffers, self.now).unwrap();
+        if let Some(host) = &mut self.host {
+            host.forget();
+        }
         let end = self.live(&mut updater, until, reached);
         self.statistics = *updater.statistics();
         self.progress = Some(updater.progress());
@@ -286,6 +297,7 @@ impl<S: Powered, A: Answers> World<S, A> {
                 self.commands.first().map(|(at, _)| *at),
                 self.link_changes.first().map(|(at, _)| *at),
                 self.injected.first().map(|(at, _)| *at),
+                self.host.as_ref().and_then(Host::next_at),
             ];
             let next = next.into_iter().flatten().min().unwrap_or(until).max(self.now);
             if next > until {
@@ -306,10 +318,15 @@ impl<S: Powered, A: Answers> World<S, A> {
         commands: &mut Vec<Command<'static>>,
     ) -> Option<(Instant, bool)> {
         let mut restart = false;
+        let mut moved = 0;
+        let moved_max = PIECE_BYTES_MAX.max(self.policy.block_bytes as usize).max(self.unit_bytes_max);
+        meter::begin_turn();
         loop {
             match updater.poll_output() {
                 Output::Send(message) => self.up.send(message, self.now),
                 Output::Storage(op) => {
+                    moved += bytes_of(&op);
+                    assert!(moved <= moved_max, "{moved} bytes are read and written in one turn");
                     let answer = op.perform(&mut self.storage);
                     if self.storage.is_cut() {
                         return None;
@@ -330,6 +347,11 @@ impl<S: Powered, A: Answers> World<S, A> {
                 }
                 Output::Event(event) => {
                     restart |= event == Event::RestartNeeded;
+                    if let (Event::FetchExternally { url, offset, size, block_bytes, .. }, Some(host)) =
+                        (event, &mut self.host)
+                    {
+                        host.begin(url.as_str(), offset, size, block_bytes, self.now);
+                    }
                     match (event, self.verdict) {
                         (Event::OnTrial, Verdict::Pass) => commands.push(Command::SelfTestPassed),
                         (Event::OnTrial, Verdict::Fail) => commands.push(Command::SelfTestFailed),
@@ -337,7 +359,11 @@ impl<S: Powered, A: Answers> World<S, A> {
                     }
                     self.events.push(name_of(&event));
                 }
-                Output::WaitUntil(wake) => return Some((wake, restart)),
+                Output::WaitUntil(wake) => {
+                    let hashed = meter::hashed_in_turn();
+                    assert!(hashed <= PIECE_BYTES_MAX, "{hashed} bytes are hashed in one turn");
+                    return Some((wake, restart));
+                }
             }
         }
     }
@@ -359,6 +385,9 @@ impl<S: Powered, A: Answers> World<S, A> {
         }
         if self.commands.first().is_some_and(|(at, _)| is_due(at)) {
             let (_, command) = self.commands.remove(0);
+            if let Some(host) = &mut self.host {
+                host.is_paused = command == Command::Pause;
+            }
             // A command that makes no sense now is refused, which is what some tests want to see.
             if updater.handle_input(Input::Command(command), self.now).is_err() {
                 self.events.push("misuse".into());
@@ -368,6 +397,14 @@ impl<S: Powered, A: Answers> World<S, A> {
         if self.injected.first().is_some_and(|(at, _)| is_due(at)) {
             let (_, message) = self.injected.remove(0);
             updater.handle_input(Input::Message(&message), self.now).unwrap();
+            return;
+        }
+        if let Some(host) = &mut self.host
+            && host.next_at().is_some_and(|at| at <= self.now)
+        {
+            if host.deliver(updater, self.now) {
+                updater.handle_input(Input::Command(Command::ExternalFailed), self.now).unwrap();
+            }
             return;
         }
         match self.down.receive(self.now) {
@@ -440,6 +477,14 @@ impl<S: Powered, A: Answers> World<S, A> {
                     && self.slot(&file.target, slot, file.bytes.len()) == file.bytes
             })
         })
+    }
+}
+
+fn bytes_of(op: &StorageOp<'_>) -> usize {
+    match op {
+        StorageOp::Write { bytes, .. } | StorageOp::Append { record: bytes, .. } => bytes.len(),
+        StorageOp::Read { into, .. } => into.len(),
+        _ => 0,
     }
 }
 

@@ -7,6 +7,7 @@ use ota_core::trust::Action;
 use ota_core::wire::{Cancel, Down, Phase, ReportCode};
 use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, When};
 use ota_sim::device::firmware_image;
+use ota_sim::host::{Behaviour, Host};
 use ota_sim::link::LinkConfig;
 use ota_sim::random::Dice;
 use ota_sim::workshop::{BEGINNING, SourceFile, Terms, Workshop};
@@ -79,11 +80,11 @@ fn a_release_that_somebody_else_signed_is_refused() {
 }
 
 #[test]
-fn an_epoch_that_the_device_cannot_hold_is_found_out_before_anything_is_committed() {
-    // MCUboot 90f4e7c3: exhausted counter slots were noticed after the permanent swap.
+fn incident_25_an_epoch_that_the_device_cannot_hold_is_found_out_before_anything_is_committed() {
+    // MCUboot fe8f9fc0: exhausted counter slots were noticed after the permanent swap.
     let mut world = offered(&Terms { epoch: 9, ..Terms::default() }, new());
     world.boot.epoch_max = 8;
-    assert_eq!(fails(world), ReportCode::Storage);
+    assert_eq!(fails(world), ReportCode::EpochExhausted);
 }
 
 #[test]
@@ -280,6 +281,127 @@ fn a_file_that_is_hosted_elsewhere_falls_back_to_blocks() {
     assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
     assert!(world.events.iter().any(|event| event == "FetchExternally"));
     assert!(world.has_installed(&[hosted]));
+}
+
+/// A device that fetches from a host elsewhere, and how that went.
+fn hosted(behaviour: Behaviour, unit: Option<u32>) -> (World<MemoryStorage>, SourceFile) {
+    let mut hosted = SourceFile { unit, ..file("app.bin", "2", "app", 100_000, 4) };
+    hosted.url = Some("https://files.example/app.bin".into());
+    let mut world = offered(&Terms::default(), vec![hosted.clone()]);
+    world.external = ExternalDownloads::Yes;
+    let files = [(hosted.url.clone().unwrap(), hosted.bytes.clone())];
+    world.host = Some(Host::new(files.into(), behaviour));
+    (world, hosted)
+}
+
+#[test]
+fn a_file_that_is_hosted_elsewhere_is_fetched_from_there_and_checked_like_any_other() {
+    for unit in [None, Some(4096)] {
+        let (mut world, hosted) = hosted(Behaviour::Honest, unit);
+        assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+        assert!(world.has_installed(&[hosted]));
+        assert_eq!(world.host.unwrap().served_bytes, 100_000);
+        assert!(world.server.served_bytes < 10_000, "the server served metadata only");
+    }
+}
+
+#[test]
+fn a_download_from_elsewhere_goes_on_where_a_power_cut_stopped_it() {
+    for unit in [None, Some(4096)] {
+        let (mut world, hosted) = hosted(Behaviour::Honest, unit);
+        let operations = world.storage.operations();
+        world.storage.cut_at(operations + 60, CutPoint::Inside);
+        assert_eq!(world.run(Instant(HOUR.0), &|_, _| false), End::Power);
+        world.restart();
+        assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+        assert!(world.has_installed(&[hosted]));
+        let served = world.host.unwrap().served_bytes;
+        assert!((100_000..130_000).contains(&served), "{served} bytes came from the host");
+        assert!(world.server.served_bytes < 20_000, "the server served metadata only");
+    }
+}
+
+#[test]
+fn a_host_that_breaks_falls_silent_or_lies_is_replaced_by_blocks_and_the_server_hears_of_it() {
+    for behaviour in [Behaviour::BreaksAt(40_000), Behaviour::SilentAt(40_000), Behaviour::LiesFrom(40_000)] {
+        for unit in [None, Some(4096)] {
+            let (mut world, hosted) = hosted(behaviour, unit);
+            let end = world.run_through(HOUR, |world, _| confirmed(world));
+            assert_eq!(end, End::Reached, "{behaviour:?} {unit:?} {:?}", world.events);
+            assert!(world.has_installed(&[hosted]), "{behaviour:?} {unit:?}");
+            let served = world.server.served_bytes;
+            let lies_are_found_at_the_end = matches!(behaviour, Behaviour::LiesFrom(_)) && unit.is_none();
+            if lies_are_found_at_the_end {
+                assert!(served > 100_000, "without a block map the file is fetched anew: {served}");
+            } else {
+                assert!(
+                    (50_000..80_000).contains(&served),
+                    "what was good is kept: {behaviour:?} {unit:?} {served}"
+                );
+                let told = world.server.heard.iter().any(|heard| heard.code == ReportCode::ExternalDownload);
+                assert!(told, "{behaviour:?} {unit:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pause_is_no_silence_of_the_host() {
+    let (mut world, hosted) = hosted(Behaviour::Honest, Some(4096));
+    world.host.as_mut().unwrap().block_time = Millis(100);
+    world.commands = vec![(Instant(3_000), Command::Pause), (Instant(HOUR.0), Command::Resume)];
+    assert_eq!(world.run_through(Millis(HOUR.0 + MINUTE.0), |world, _| confirmed(world)), End::Reached);
+    assert!(world.has_installed(&[hosted]));
+    assert_eq!(world.host.unwrap().served_bytes, 100_000);
+}
+
+#[test]
+fn a_device_that_downloads_when_idle_asks_for_nothing_while_it_is_busy() {
+    let mut world = offered(&Terms::default(), new());
+    world.policy.download = When::Idle;
+    world.set_link(LinkConfig { delay_ms: 10, bits_per_second: 100_000, ..LinkConfig::PERFECT });
+    assert_eq!(world.run_through(HOUR, |_, _| false), End::Time);
+    assert!(
+        world.server.served_bytes < 1_000,
+        "only metadata: busy is what a device is until it says otherwise"
+    );
+    let now = world.now;
+    world.commands = vec![(now.plus(MINUTE), Command::Idle), (now.plus(Millis(61_000)), Command::Busy)];
+    assert_eq!(world.run_through(HOUR, |_, _| false), End::Time);
+    let served = world.server.served_bytes;
+    assert!((1_000..30_000).contains(&served), "{served} bytes in a second of idleness");
+    world.commands = vec![(world.now.plus(MINUTE), Command::Idle)];
+    // A restart into the new firmware would forget it; the application tells again whenever it starts.
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+    assert!(world.has_installed(&new()));
+}
+
+#[test]
+fn a_device_with_a_daily_window_downloads_and_installs_in_it() {
+    let minutes = |minutes: u64| Millis(60_000 * minutes);
+    let mut world = offered(&Terms::default(), new());
+    world.policy.download = When::Daily { from: 120, until: 180 };
+    world.policy.install = When::Daily { from: 240, until: 300 };
+    // It is midnight when the simulation begins, and the application says the time with its first word of each life.
+    let tell_time = |world: &mut World<MemoryStorage>| {
+        let minute = u16::try_from(world.now.0 / 60_000).unwrap();
+        world.commands = vec![(world.now.plus(Millis(1)), Command::LocalMinute(minute))];
+    };
+    tell_time(&mut world);
+    assert_eq!(world.run_through(minutes(119), |_, _| false), End::Time);
+    assert!(world.server.served_bytes < 1_000, "only metadata is fetched before two o'clock");
+    tell_time(&mut world);
+    let end = world.run_through(minutes(60), |world, _| world.server.has_heard(Phase::Verified));
+    assert_eq!(end, End::Reached, "{:?}", world.events);
+    assert!((7_200_000..7_320_000).contains(&world.now.0), "fetched soon after two o'clock: {:?}", world.now);
+    world.restart();
+    tell_time(&mut world);
+    let until_four = Millis(14_399_000 - world.now.0);
+    assert_eq!(world.run_through(until_four, |world, _| world.server.has_heard(Phase::Installed)), End::Time);
+    tell_time(&mut world);
+    let end = world.run_through(minutes(10), |world, _| confirmed(world));
+    assert_eq!(end, End::Reached, "installed soon after four o'clock: {:?}", world.events);
+    assert!(world.has_installed(&new()));
 }
 
 #[test]

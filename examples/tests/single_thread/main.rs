@@ -24,9 +24,8 @@ use support::Mosquitto;
 
 const DEVICE: &str = "pump-7";
 const FILE_BYTES: usize = 10_000_000;
-/// What the engine may read and write in one turn, in bytes: a unit or a piece of 4 KiB, and where one piece of work
-/// ends and the next one begins, one of each.
-const TURN_BYTES_MAX: u64 = 2 * 4096;
+/// What the engine may read and write in one turn, in bytes.
+const TURN_BYTES_MAX: u64 = 4096;
 /// Far more than it takes, so that a device that hangs is a failure and not a wait.
 const PATIENCE: Duration = Duration::from_secs(240);
 

@@ -44,6 +44,11 @@ impl Cells {
         Some(slot)
     }
 
+    /// The cell that a slot holds.
+    pub(crate) fn cell_in(&self, slot: usize) -> Option<u64> {
+        self.held.get(slot).copied().filter(|cell| *cell != FREE)
+    }
+
     /// The cells that are held.
     pub(crate) fn held(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.held.iter().copied().enumerate().filter(|(_, cell)| *cell != FREE)

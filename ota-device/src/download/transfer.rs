@@ -9,13 +9,14 @@ use ota_core::block_map::{UnitCheck, VerifiedBlockMap};
 use ota_core::limits::{BLOCK_BYTES_MIN, REQUEST_BYTES_MAX};
 use ota_core::number::{ByteOffset, FileIndex, UnitIndex};
 use ota_core::time::Instant;
-use ota_core::wire::{Block, Part, ReportCode};
+use ota_core::wire::{Block, Part, Phase, ReportCode};
 
 use super::cells::Cells;
 use super::window::{Arrival, Window};
 use crate::arena::Region;
 use crate::config::Profile;
-use crate::limits::{BAD_UNITS_MAX, PIECE_BYTES_MAX, TIMEOUTS_IN_A_ROW_MAX};
+use crate::io::Misuse;
+use crate::limits::{BAD_UNITS_MAX, EXTERNAL_SILENCE_MAX, PIECE_BYTES_MAX, TIMEOUTS_IN_A_ROW_MAX};
 use crate::math;
 use crate::ops::{Op, Place, Span};
 use crate::policy::Allowed;
@@ -163,15 +164,48 @@ impl<P: Profile> Transfer<P> {
     }
 
     /// From now on the application delivers the bytes.
-    pub(crate) fn deliver_externally(&mut self) {
+    pub(crate) fn deliver_externally(&mut self, now: Instant) {
         self.external = true;
         self.window.give_up_all();
+        self.heard = now;
     }
 
-    /// Blocks are asked for again, from where the application stopped.
-    pub(crate) const fn take_blocks(&mut self, now: Instant) {
+    /// The host of the file is given up: blocks are asked for, from behind what is written. What else it sent and was
+    /// not checked yet is thrown away with it.
+    pub(crate) fn take_blocks(&mut self, shared: &mut Shared<'_, P>) {
         self.external = false;
-        self.heard = now;
+        self.heard = shared.now;
+        let at_work = self.job().map(|job| job.slot);
+        for slot in 0..self.cells.count() {
+            if let Some(cell) = self.cells.cell_in(slot).filter(|_| at_work != Some(slot)) {
+                self.drop_cell(slot, cell);
+            }
+        }
+        shared.tell(Phase::Downloading, ReportCode::ExternalDownload);
+    }
+
+    /// The application goes on after a pause, which was no silence.
+    pub(crate) const fn resumed(&mut self, now: Instant) {
+        if self.external {
+            self.heard = now;
+        }
+    }
+
+    /// The cell that is worked on.
+    const fn job(&self) -> Option<Job> {
+        match &self.work {
+            Work::None => None,
+            Work::Copying(job) | Work::Digest(job, _) | Work::Checking { job, .. } | Work::Writing(job) => {
+                Some(*job)
+            }
+        }
+    }
+
+    fn drop_cell(&mut self, slot: usize, cell: u64) {
+        self.cells.release(slot);
+        for block in self.blocks_of(cell) {
+            self.window.drop_held(block);
+        }
     }
 
     pub(crate) const fn is_external(&self) -> bool {
@@ -198,7 +232,18 @@ impl<P: Profile> Transfer<P> {
         if let Some(job) = self.scout(shared) {
             return self.copy(job, shared);
         }
-        if self.external { Err(shared.wait(NEVER)) } else { self.ask(shared) }
+        if !self.external {
+            return self.ask(shared);
+        }
+        if shared.moment.paused {
+            return Err(shared.wait(NEVER));
+        }
+        let silent_until = self.heard.plus(EXTERNAL_SILENCE_MAX);
+        if shared.now < silent_until {
+            return Err(shared.wait(silent_until));
+        }
+        self.take_blocks(shared);
+        Err(Stop::Again)
     }
 
     fn cell_length(&self, cell: u64) -> u64 {
@@ -309,6 +354,10 @@ impl<P: Profile> Transfer<P> {
         let length = u64::from(layout.length(unit).map_err(|_| BAD_MAP)?);
         let unit_at = layout.offset(unit).map_err(|_| BAD_MAP)?.0;
         let piece = length.saturating_sub(done).min(math::to_u64(PIECE_BYTES_MAX));
+        if !shared.turn.may_hash(math::to_usize(piece)) {
+            self.work = Work::Checking { job, unit, check, done };
+            return Err(Stop::Yield);
+        }
         let into_cell = unit_at.saturating_sub(self.cell_offset(job.cell)).saturating_add(done);
         let start = self.span(job).start.saturating_add(math::to_usize(into_cell));
         let range = start..start.saturating_add(math::to_usize(piece));
@@ -317,7 +366,7 @@ impl<P: Profile> Transfer<P> {
         let done = done.saturating_add(piece);
         if done < length {
             self.work = Work::Checking { job, unit, check, done };
-            return Err(Stop::Yield);
+            return Err(Stop::Again);
         }
         if check.finish().is_err() {
             return self.refuse(job, shared);
@@ -333,15 +382,17 @@ impl<P: Profile> Transfer<P> {
 
     /// A cell with a bad unit is thrown away: copied ones are fetched, fetched ones are fetched again.
     fn refuse(&mut self, job: Job, shared: &mut Shared<'_, P>) -> Step<()> {
-        self.cells.release(job.slot);
         if job.source == Source::Active {
+            self.cells.release(job.slot);
             self.misses = self.misses.saturating_add(1);
             return Err(Stop::Yield);
         }
-        for block in self.blocks_of(job.cell) {
-            self.window.drop_held(block);
-        }
+        self.drop_cell(job.slot, job.cell);
         Statistics::count(&mut shared.statistics.units_bad);
+        if self.external {
+            self.take_blocks(shared);
+            return Err(Stop::Yield);
+        }
         self.bad_units = self.bad_units.saturating_add(1);
         if self.bad_units >= BAD_UNITS_MAX {
             return Err(Failure::Attempt(ReportCode::IntegrityMismatch).into());
@@ -514,14 +565,29 @@ impl<P: Profile> Transfer<P> {
         true
     }
 
-    /// Takes bytes that the application fetched itself; returns whether they were wanted.
-    pub(crate) fn on_external(&mut self, offset: u64, bytes: &[u8], shared: &mut Shared<'_, P>) -> bool {
-        let Some(index) = self.index_of(offset, bytes.len()) else { return false };
-        if !self.external || self.window.is_here(index) || !self.store(index, bytes, shared) {
-            return false;
+    /// Takes bytes that the application fetched itself. Bytes that are here already change nothing.
+    ///
+    /// # Errors
+    /// [`Misuse::OutOfRange`] for anything but a whole block, [`Misuse::NoRoom`] while the buffer is full.
+    pub(crate) fn on_external(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        shared: &mut Shared<'_, P>,
+    ) -> Result<(), Misuse> {
+        let index = self.index_of(offset, bytes.len()).ok_or(Misuse::OutOfRange)?;
+        self.heard = shared.now;
+        if self.window.is_here(index) {
+            return Ok(());
+        }
+        // Behind the limit cells are still to be compared with the active file, and one is right now.
+        let is_compared = self.job().is_some_and(|job| job.cell == self.cell_of(index));
+        let has_room = self.window.is_missing(index) && index < self.limit() && !is_compared;
+        if !has_room || !self.store(index, bytes, shared) {
+            return Err(Misuse::NoRoom);
         }
         self.window.hold(index);
-        true
+        Ok(())
     }
 
     /// The block that begins at `offset` and is `length` bytes long, if there is one.

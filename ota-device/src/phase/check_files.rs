@@ -76,11 +76,14 @@ impl<P: Profile> CheckFiles<P> {
     fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let At::Checking(checking) = &mut self.at else { return Err(CORRUPT.into()) };
         if checking.asked > 0 {
+            if !shared.turn.may_hash(checking.asked) {
+                return Err(Stop::Yield);
+            }
             shared.answered()?;
             let piece = shared.blocks.get(..checking.asked).ok_or(CORRUPT)?;
             checking.check.update(piece)?;
             checking.asked = 0;
-            return Err(Stop::Yield);
+            return Err(Stop::Again);
         }
         let seen = checking.check.seen().0;
         if seen < checking.size {

@@ -218,12 +218,15 @@ impl<P: Profile> FetchFiles<P> {
         let size = file(shared, self.index)?.block_map.ok_or(CORRUPT)?.size.0;
         let At::HashMap { check, read, asked } = &mut self.at else { return Err(CORRUPT.into()) };
         if *asked > 0 {
+            if !shared.turn.may_hash(math::to_usize(*asked)) {
+                return Err(Stop::Yield);
+            }
             shared.answered()?;
             let piece = shared.blocks.get(..math::to_usize(*asked)).ok_or(CORRUPT)?;
             check.update(piece).map_err(|_| CORRUPT)?;
             *read = read.saturating_add(*asked);
             *asked = 0;
-            return Err(Stop::Yield);
+            return Err(Stop::Again);
         }
         if *read < size {
             let most = shared.blocks.len().min(PIECE_BYTES_MAX);
@@ -291,7 +294,7 @@ impl<P: Profile> FetchFiles<P> {
         let part = Part::File(self.index);
         let mut transfer = Transfer::new(part, Under::Offer, size, geometry, self.done, sink, shared);
         if has_url && shared.external == ExternalDownloads::Yes && self.tries == 0 {
-            transfer.deliver_externally();
+            transfer.deliver_externally(shared.now);
             shared.happened(Happened::FetchExternally {
                 file: self.index,
                 offset: self.done,
