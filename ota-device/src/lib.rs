@@ -40,6 +40,8 @@
 //! }
 //! ```
 //!
+//! That loop is there ready made, for one thread and for executors: see [`driver`].
+//!
 //! # What it does
 //!
 //! It checks in, takes over roots one by one, fetches and verifies the release that it is offered, fetches only the
@@ -59,8 +61,11 @@
 //!
 //! # Features
 //!
-//! `std` only passes the feature on to the crates below. Without any feature the crate needs neither std nor an
-//! allocator. Algorithms are chosen by type ([`Profile`]), so that firmware links only what it uses.
+//! Without any feature the crate needs neither std nor an allocator. Algorithms are chosen by type ([`Profile`]), so that
+//! firmware links only what it uses.
+//!
+//! - `std`: the system's clock for [`driver::blocking`], and the feature of that name of the crates below.
+//! - `tokio`: clock and link for [`driver::asynchronous`] on tokio.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![cfg_attr(
     not(test),
@@ -79,6 +84,7 @@ mod arena;
 mod backoff;
 mod config;
 mod download;
+pub mod driver;
 mod inbox;
 mod io;
 pub mod limits;
