@@ -21,7 +21,10 @@ prints between these two lines is meant for people:
     <!-- bench: NAME -->
     <!-- /bench -->
 
-    --write   put it into the section of that name in docs/benchmarks.md, with the machine and the command";
+and between `<!-- file: PATH -->` and `<!-- /file -->` stands a file that goes with it, a plot for example.
+
+    --write   put it into the section of that name in docs/benchmarks.md, with the machine and the command, and
+              write the files";
 
 const PREFIX: &str = "bench-";
 const PAGE: &str = "docs/benchmarks.md";
@@ -114,6 +117,10 @@ fn save(project: &Project, output: &str) -> Outcome {
         let made_by = format!("Made by `cargo xtask bench {name} --write` on {machine}.");
         text = sections::replaced(&text, &name, &format!("{}\n\n{made_by}", body.trim()));
         println!("{PAGE}: section {name} is written");
+    }
+    for (path, content) in sections::files(output) {
+        write(&project.root.join(&path), &content)?;
+        println!("{path} is written");
     }
     write(&page, &text)
 }

@@ -34,6 +34,17 @@ pub(super) fn printed(output: &str) -> Vec<(String, String)> {
     sections
 }
 
+/// All files in what a benchmark printed: path from the root of the project, and content.
+pub(super) fn files(output: &str) -> Vec<(String, String)> {
+    let pieces = output.split("<!-- file: ").skip(1);
+    let files = pieces.filter_map(|piece| {
+        let (path, rest) = piece.split_once(" -->\n")?;
+        let (content, _) = rest.split_once("<!-- /file -->")?;
+        Some((path.to_owned(), content.to_owned()))
+    });
+    files.collect()
+}
+
 /// The page with this text in the section; a new section goes to the end, under its own heading.
 pub(super) fn replaced(page: &str, name: &str, text: &str) -> String {
     let opening = opening(name);
@@ -54,6 +65,13 @@ mod tests {
     #[test]
     fn what_is_printed_between_markers_is_a_section() {
         assert_eq!(printed(OUTPUT), [("core".to_owned(), "| a | b |\n|---|---|\n".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_printed_between_file_markers_is_a_file() {
+        let output = "noise\n<!-- file: docs/a.svg -->\n<svg>\n</svg>\n<!-- /file -->\nnoise\n";
+        assert_eq!(files(output), [("docs/a.svg".to_owned(), "<svg>\n</svg>\n".to_owned())]);
+        assert_eq!(files("<!-- file: docs/cut.svg -->\n<svg>\n"), []);
     }
 
     #[test]
