@@ -3,6 +3,8 @@
 //! Each extractor and each answer says how it is described; the table of routes calls [`Described::describe`] on each of its
 //! handlers. So a handler cannot take or answer something else than what the description says.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName};
@@ -89,7 +91,8 @@ impl<T: JsonSchema> Part for Ask<T> {
     fn describe(operation: &mut Operation<'_>) {
         let schema = T::json_schema(operation.generator).to_value();
         let required = schema["required"].as_array().cloned().unwrap_or_default();
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let properties: BTreeMap<_, _> = schema["properties"].as_object().into_iter().flatten().collect();
+        for (name, property) in properties {
             let mut property = property.clone();
             let about = property.as_object_mut().and_then(|property| property.remove("description"));
             let about = about.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -189,7 +192,7 @@ pub(super) fn document(public: &[Route], authenticated: &[Route]) -> Value {
         }
     }
     let problem = generator.subschema_for::<Problem>().to_value();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Over-the-air updates for fleets of devices",
@@ -217,7 +220,10 @@ pub(super) fn document(public: &[Route], authenticated: &[Route]) -> Value {
                 },
             },
         },
-    })
+    });
+    // Whether a map keeps its order is a feature of its crate, which any other crate of the build may switch on.
+    document.sort_all_objects();
+    document
 }
 
 fn operation(generator: &mut SchemaGenerator, route: &Route) -> Value {
