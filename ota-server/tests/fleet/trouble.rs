@@ -176,6 +176,7 @@ impl MessageLink for Clockwork {
         if self.left.load(Ordering::SeqCst) == 0 {
             return Ok(Vec::new());
         }
+        // sleeps: time is paused in these tests; this is the second that passes between two check-ins.
         tokio::time::sleep(Duration::from_millis(700)).await;
         self.left.fetch_sub(1, Ordering::SeqCst);
         let payload = self.lamp.lock().unwrap().check_in_message();
