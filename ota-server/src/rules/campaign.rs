@@ -576,7 +576,7 @@ fn judged(
     // An empty trial shows nothing; an empty stage has nothing to show.
     let is_group = |group: &u64| *group > 0 || campaign.state != CampaignState::Trial;
     if let (Verdict::Wait, Some(group)) = (verdict, counted.group.filter(is_group)) {
-        verdict = gate::judge_whole(gate, group, &counted.stage);
+        verdict = gate::judge_whole(gate, looks, group, &counted.stage);
     }
     let mut next = campaign.clone();
     next.progress.looks = looks;

@@ -170,14 +170,15 @@ pub fn judge(gate: &Gate, looks: u32, seen: &Evidence) -> (Verdict, u32) {
     (Verdict::Wait, look)
 }
 
-/// Judges a group that has fewer devices than the gate could ever pass with, once every one of them has ended.
+/// Judges a group that has too few devices for the gate's next look, once every one of them has ended. `looks` is how many
+/// looks there have been.
 ///
 /// Nothing is concluded from a sample here: the whole group was seen. What that says about other devices is for people to
 /// judge; the plan must have asked for it, and shows it to whoever approves.
 #[must_use]
-pub fn judge_whole(gate: &Gate, group: u64, seen: &Evidence) -> Verdict {
+pub fn judge_whole(gate: &Gate, looks: u32, group: u64, seen: &Evidence) -> Verdict {
     let shown = seen.ended() + seen.silent;
-    let is_small = gate.small_group == Some(SmallGroup::ByShare) && group < sample_that_can_pass(gate);
+    let is_small = gate.small_group == Some(SmallGroup::ByShare) && group < sample_at(gate, looks);
     if !is_small || seen.open > 0 || shown < group {
         return Verdict::Wait;
     }

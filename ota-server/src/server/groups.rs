@@ -147,13 +147,15 @@ impl Server {
         let Some(view) = self.inner.catalog.product(&record.product).await? else { return Ok(None) };
         let devices = self.group_of(&view, campaign, stage).await?;
         let passes_from = sample_that_can_pass(gate);
+        let next_look = sample_at(gate, record.progress.looks);
         Ok(Some(GateReport {
             stage,
             shown: counted.stage.ended() + counted.stage.silent,
-            next_look: sample_at(gate, record.progress.looks),
+            next_look,
             passes_from,
             devices,
-            is_stuck: gate.small_group.is_none() && devices.is_some_and(|devices| devices < passes_from),
+            is_stuck: gate.small_group.is_none()
+                && devices.is_some_and(|devices| devices < passes_from.max(next_look)),
         }))
     }
 

@@ -173,13 +173,18 @@ fn a_small_group_is_judged_by_share_once_all_of_it_has_ended_and_only_if_the_pla
         open,
         ..Evidence::default()
     };
-    assert_eq!(judge_whole(&asks, 3, &seen(3, 0, 0)), Verdict::Pass);
-    assert_eq!(judge_whole(&gate(), 3, &seen(3, 0, 0)), Verdict::Wait, "a person decides");
-    assert_eq!(judge_whole(&asks, 3, &seen(2, 0, 0)), Verdict::Wait, "one has not had it yet");
-    assert_eq!(judge_whole(&asks, 3, &seen(3, 0, 1)), Verdict::Wait, "one more is at it");
-    assert!(matches!(judge_whole(&asks, 3, &seen(2, 1, 0)), Verdict::Fail(Breach { seen: 1, of: 3, .. })));
+    assert_eq!(judge_whole(&asks, 0, 3, &seen(3, 0, 0)), Verdict::Pass);
+    assert_eq!(judge_whole(&gate(), 0, 3, &seen(3, 0, 0)), Verdict::Wait, "a person decides");
+    assert_eq!(judge_whole(&asks, 0, 3, &seen(2, 0, 0)), Verdict::Wait, "one has not had it yet");
+    assert_eq!(judge_whole(&asks, 0, 3, &seen(3, 0, 1)), Verdict::Wait, "one more is at it");
+    assert!(matches!(judge_whole(&asks, 0, 3, &seen(2, 1, 0)), Verdict::Fail(Breach { seen: 1, of: 3, .. })));
     let silent = Evidence { silent: 1, ..seen(2, 0, 0) };
-    assert!(matches!(judge_whole(&asks, 3, &silent), Verdict::Fail(Breach { what: Allowance::Silent, .. })));
-    let enough = sample_that_can_pass(&asks);
-    assert_eq!(judge_whole(&asks, enough, &seen(enough, 0, 0)), Verdict::Wait, "it keeps its own promise");
+    assert!(matches!(
+        judge_whole(&asks, 0, 3, &silent),
+        Verdict::Fail(Breach { what: Allowance::Silent, .. })
+    ));
+    let enough = sample_at(&asks, 0);
+    assert_eq!(judge_whole(&asks, 0, enough, &seen(enough, 0, 0)), Verdict::Wait, "its look has not been");
+    // After a look that decided nothing the next one is twice as far, and this group will never get there.
+    assert_eq!(judge_whole(&asks, 1, enough, &seen(enough, 0, 0)), Verdict::Pass);
 }
