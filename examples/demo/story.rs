@@ -238,7 +238,7 @@ fn plan(devices: usize) -> String {
     let rest = devices - TRIAL;
     let gate = |sample| {
         format!(
-            "{{ sample_min = {sample}, failures_good = \"5%\", failures_bad = \"80%\", silent_max = \"20%\" }}"
+            "{{ sample_min = {sample}, failures_good = \"30%\", failures_bad = \"80%\", silent_max = \"20%\" }}"
         )
     };
     let stage = |until: u32, seconds: u32, sample| {

@@ -1,7 +1,7 @@
 //! Permission comes first: whoever may not do something learns nothing about whether it could be done.
 
 use ota_core::fleet::Version;
-use ota_core::fleet::records::{Amended, PersonRole, PrincipalRecord, RoleGrant, Target};
+use ota_core::fleet::records::{Amended, AttemptPhase, PersonRole, PrincipalRecord, RoleGrant, Target};
 use ota_core::number::{CampaignId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Millis;
@@ -146,6 +146,7 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         device(&id);
         why_not(&id, CampaignId(77));
         failures(campaign, None, 0);
+        attempts(campaign, AttemptPhase::Offered, None, 0);
         dry_run(&nonsense);
         recount();
     }

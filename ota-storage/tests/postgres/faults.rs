@@ -253,7 +253,7 @@ async fn cancelled_requests_leave_neither_transactions_nor_connections() {
     store.commit(vec![step("last", 0)]).await.unwrap();
     let other = client(&url).await;
     let sessions = "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%') \
-                    FROM pg_stat_activity WHERE application_name = 'ota'";
+                    FROM pg_stat_activity WHERE application_name = 'ota' AND datname = current_database()";
     let row = other.query_one(sessions, &[]).await.unwrap();
     let most = i64::try_from(impatient().readers_max + impatient().writers_max).unwrap();
     assert!(row.get::<_, i64>(0) <= most, "the pools have their limits");

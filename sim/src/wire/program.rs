@@ -179,6 +179,22 @@ impl Shell {
         phases
     }
 
+    /// Waits until a campaign is in this state.
+    ///
+    /// # Panics
+    /// If that takes too long.
+    #[track_caller]
+    pub fn wait_for_state(&self, campaign: &str, wanted: &str) {
+        let started = Instant::now();
+        loop {
+            let state = self.field(&["campaign", "show", campaign], "state");
+            if state == wanted {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{wanted} is wanted, the campaign is {state}");
+        }
+    }
+
     /// Waits until all devices of a campaign have confirmed its release.
     ///
     /// # Panics

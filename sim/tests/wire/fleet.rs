@@ -54,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) done: u64,
     pub(crate) connections: u32,
     pub(crate) lost: usize,
+    /// Its engine has told that the new set is kept.
+    pub(crate) is_confirmed: bool,
 }
 
 /// Devices with the real engine that live until they are told to stop.
@@ -73,7 +75,9 @@ impl Living {
         let (sender, seen) = watch::channel(Seen::default());
         let task = tokio::spawn(async move {
             let living = device.run(&access, |seen| {
-                sender.send_replace(Seen { done: seen.done, connections: seen.connections, lost: seen.lost });
+                let is_confirmed = seen.events.iter().any(|event| event == "Confirmed");
+                let (done, connections, lost) = (seen.done, seen.connections, seen.lost);
+                sender.send_replace(Seen { done, connections, lost, is_confirmed });
                 false
             });
             tokio::select! {

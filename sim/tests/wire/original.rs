@@ -100,6 +100,7 @@ fn a_package_with_firmware_is_confirmed_by_the_check_in_after_the_restart() -> R
             "{habit:?}"
         );
         // The next release finds the device as it is, and changes what it changes.
+        scene.shell().wait_for_state(&campaign, "completed");
         let campaign = scene.roll_out("main", &[firmware("2", 70_000), application("3", 2_000)], AT_ONCE);
         assert_eq!(until_done(&mut device)?, End::Vanished);
         assert_eq!(device.lists[1..], [[("app.bin".to_owned(), "3".to_owned())]]);

@@ -59,8 +59,10 @@ impl Rollout {
 
     /// Waits until all have been updated, and looks at each of them: it has what it should, it was told so once, and it
     /// took each block once.
-    fn end(self) -> Vec<Device> {
+    fn end(mut self) -> Vec<Device> {
         self.server.shell().wait_for_confirmed(&self.campaign, DEVICES);
+        // The server may know it from a check-in before the application has been told.
+        self.runtime.block_on(self.living.all(|seen| seen.is_confirmed));
         let devices = self.runtime.block_on(self.living.end());
         for device in &devices {
             assert!(device.has_installed(&new_files()), "{}: {:?}", device.id, device.events);
