@@ -10,7 +10,7 @@
 //!
 //! How a page's handler gets its person and its token against forgery:
 //!
-//! ```ignore
+//! ```text
 //! use crate::http::auth::{Person, Visitor};
 //! use crate::http::{Api, Problem};
 //!
