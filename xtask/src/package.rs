@@ -1,5 +1,9 @@
 //! The steps `package` and `msrv`: what users get from the registry, and the Rust that it needs.
 
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
 use crate::Outcome;
 use crate::project::{PUBLISHED, Project};
 use crate::run::Run;
@@ -23,7 +27,46 @@ pub(crate) fn check(project: &Project) -> Outcome {
     }
     let names = PUBLISHED.iter().flat_map(|name| ["-p", name]);
     let words = ["package", "--quiet", "--locked", "--offline", "--allow-dirty"].into_iter().chain(names);
-    project.cargo(words).must().map(drop)
+    let home = home_of_its_own(project)?;
+    project.cargo(words).env("CARGO_HOME", home).must().map(drop)
+}
+
+/// A home for cargo that shares everything with the usual one except unpacked sources.
+///
+/// To compile a crate that needs another one of these, cargo unpacks the other one into its home, in a folder named
+/// after this project's path, and takes a folder that it finds there for the right one: the next run would compile
+/// against the sources of the first.
+fn home_of_its_own(project: &Project) -> Result<PathBuf, String> {
+    let broken =
+        |error: std::io::Error| format!("no home for cargo in {}: {error}", project.target.display());
+    let home = project.target.join("package-home");
+    if home.exists() {
+        fs::remove_dir_all(&home).map_err(broken)?;
+    }
+    let usual = usual_home()?;
+    link_all_but("registry", &usual, &home).map_err(broken)?;
+    link_all_but("src", &usual.join("registry"), &home.join("registry")).map_err(broken)?;
+    Ok(home)
+}
+
+/// Where cargo keeps what it fetches: <https://doc.rust-lang.org/cargo/guide/cargo-home.html>.
+fn usual_home() -> Result<PathBuf, String> {
+    let named = env::var_os("CARGO_HOME").map(PathBuf::from);
+    named
+        .or_else(|| Some(env::home_dir()?.join(".cargo")))
+        .ok_or_else(|| "cargo has no home: set CARGO_HOME".into())
+}
+
+/// A new folder `to` with a link to each entry of `from`, that one left out.
+fn link_all_but(left_out: &str, from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_name() != left_out {
+            symlink(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The promise is kept by this very run if its toolchain is the promised one; otherwise that one checks all members.
@@ -63,6 +106,19 @@ fn is_release(told: &str, promised: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_home_of_its_own_shares_all_but_what_is_left_out() {
+        let folder = env::temp_dir().join(format!("xtask-package-{}", std::process::id()));
+        fs::create_dir_all(folder.join("from/src")).unwrap();
+        fs::create_dir_all(folder.join("from/cache")).unwrap();
+        fs::write(folder.join("from/cache/crate"), "bytes").unwrap();
+        link_all_but("src", &folder.join("from"), &folder.join("to")).unwrap();
+        let (linked, absent) = (folder.join("to/cache/crate"), folder.join("to/src"));
+        let found = (fs::read_to_string(linked).unwrap(), absent.exists());
+        fs::remove_dir_all(folder).unwrap();
+        assert_eq!(found, ("bytes".to_owned(), false));
+    }
 
     #[test]
     fn only_the_promised_release_keeps_the_promise() {
