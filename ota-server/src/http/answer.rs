@@ -17,6 +17,13 @@ pub(super) struct Reply<T>(pub(super) T);
 /// Something was made; what it is called now.
 pub(super) struct Created<T>(pub(super) T);
 
+/// Something was made whose answer holds a secret: it is told this once, and nothing on its way keeps it.
+pub(super) struct ToldOnce<T>(pub(super) T);
+
+/// Marks an answer that must not be kept for a repeated request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HoldsSecret;
+
 /// It was done, and there is nothing more to say.
 pub(super) struct Done;
 
@@ -49,6 +56,14 @@ impl<T: Serialize> IntoResponse for Created<T> {
         if response.status() == StatusCode::OK {
             *response.status_mut() = StatusCode::CREATED;
         }
+        response
+    }
+}
+
+impl<T: Serialize> IntoResponse for ToldOnce<T> {
+    fn into_response(self) -> Response {
+        let mut response = Created(self.0).into_response();
+        response.extensions_mut().insert(HoldsSecret);
         response
     }
 }
@@ -92,6 +107,12 @@ impl<T: JsonSchema> Answer for Reply<T> {
 impl<T: JsonSchema> Answer for Created<T> {
     fn describe(operation: &mut Operation<'_>) {
         operation.json_answer::<T>("201", "It was made");
+    }
+}
+
+impl<T: JsonSchema> Answer for ToldOnce<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.json_answer::<T>("201", "It was made; its secret is told this once");
     }
 }
 

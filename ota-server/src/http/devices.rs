@@ -25,6 +25,9 @@ pub(super) struct Listing {
     /// Only those that fulfil this expression, such as `tag = site=berlin and not heard within 1d`.
     #[serde(default)]
     filter: Option<String>,
+    /// Only those in this group.
+    #[serde(default)]
+    group: Option<String>,
     /// What the page before answered as `next`; nothing for the first one.
     #[serde(default)]
     after: Option<String>,
@@ -42,15 +45,20 @@ pub(super) async fn list(
 ) -> Result<Reply<DevicesView>, Problem> {
     let limit = list::limit(listing.limit)?;
     let after = listing.after.as_deref().map(|text| unhex("after", text).map(Cursor)).transpose()?;
-    let page = match (&listing.filter, &listing.tag) {
-        (Some(_), Some(_)) => {
-            return Err(Problem::invalid("tag and filter: give one of them; a filter can ask for tags"));
-        }
-        (Some(filter), None) => {
-            let filter = Filter::parse(filter).map_err(|why| Problem::invalid(format!("filter: {why}")))?;
+    let Listing { tag, filter, group, .. } = listing;
+    if [&tag, &filter, &group].into_iter().flatten().count() > 1 {
+        return Err(Problem::invalid("tag, filter and group: give one of them; a filter can ask for tags"));
+    }
+    let filter = match group {
+        Some(group) => Some(api.server.group(&by, &product, &group).await?.into()),
+        None => filter,
+    };
+    let page = match filter {
+        Some(filter) => {
+            let filter = Filter::parse(&filter).map_err(|why| Problem::invalid(format!("filter: {why}")))?;
             api.server.devices_that(&by, &product, &filter, after.as_ref(), limit).await?
         }
-        (None, tag) => api.server.devices(&by, &product, tag.as_deref(), after.as_ref(), limit).await?,
+        None => api.server.devices(&by, &product, tag.as_deref(), after.as_ref(), limit).await?,
     };
     let next = page.next.map(|Cursor(bytes)| hex(&bytes));
     Ok(Reply(DevicesView { items: page.devices.into_iter().map(Into::into).collect(), next }))

@@ -1,6 +1,8 @@
 //! Requests that come twice: with the same `Idempotency-Key` the second one gets the answer of the first, and nothing is done
 //! twice (draft-ietf-httpapi-idempotency-key-header).
 //!
+//! Answers that hold a secret are not kept: a repeated request is told that it was done, and what to do.
+//!
 //! Kept in memory, so for as long as the process runs and for one server; whoever repeats a request after a restart must look
 //! first whether it was done.
 
@@ -15,7 +17,7 @@ use ota_core::time::{Millis, Timestamp};
 use quick_cache::sync::Cache;
 use tokio::sync::Mutex;
 
-use super::answer::REPLAYED;
+use super::answer::{HoldsSecret, REPLAYED};
 use super::auth::Caller;
 use super::{Api, JSON_BYTES_MAX, Problem};
 use crate::digest::sha256;
@@ -34,9 +36,14 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 struct Answered {
     request: [u8; 32],
     at: Timestamp,
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+    answer: Kept,
+}
+
+/// What is kept of an answer.
+enum Kept {
+    Whole(StatusCode, HeaderMap, Bytes),
+    /// Only that it was given: it held a secret.
+    Given,
 }
 
 /// The place of one key. Whoever holds it answers; others wait for that.
@@ -91,14 +98,18 @@ pub(super) async fn once(
     if !response.status().is_success() || !is_short {
         return response;
     }
+    if response.extensions().get::<HoldsSecret>().is_some() {
+        *place = Some(Answered { request: fingerprint, at: now, answer: Kept::Given });
+        return response;
+    }
     let (parts, body) = response.into_parts();
     let Ok(body) = to_bytes(body, JSON_BYTES_MAX).await else {
         return Problem::internal("it was done, but the answer cannot be read").into_response();
     };
     let mut headers = parts.headers.clone();
     headers.remove(header::SET_COOKIE);
-    *place =
-        Some(Answered { request: fingerprint, at: now, status: parts.status, headers, body: body.clone() });
+    let answer = Kept::Whole(parts.status, headers, body.clone());
+    *place = Some(Answered { request: fingerprint, at: now, answer });
     Response::from_parts(parts, Body::from(body))
 }
 
@@ -113,8 +124,18 @@ fn again(answered: &Answered, request: &[u8; 32]) -> Response {
         )
         .into_response();
     }
-    let mut response = (answered.status, answered.body.clone()).into_response();
-    *response.headers_mut() = answered.headers.clone();
+    let Kept::Whole(status, headers, body) = &answered.answer else {
+        return Problem::new(
+            StatusCode::CONFLICT,
+            "told-once",
+            "It was done, and its answer is told once only",
+            "the answer to the first request with this idempotency key held a secret, so it was not kept",
+            "if it was lost: list what was made, remove it, and make another with a new key",
+        )
+        .into_response();
+    };
+    let mut response = (*status, body.clone()).into_response();
+    *response.headers_mut() = headers.clone();
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }

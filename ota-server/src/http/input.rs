@@ -5,7 +5,8 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use ota_core::number::{CampaignId, ReleaseId};
+use ota_core::limits::NAME_BYTES_MAX;
+use ota_core::number::{CampaignId, ReleaseId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -90,6 +91,52 @@ impl PathId for Name {
     }
 }
 
+/// The name of a group: 1 to 64 bytes without control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GroupName(pub(super) String);
+
+impl PathId for GroupName {
+    fn schema() -> Value {
+        json!({ "type": "string", "minLength": 1, "maxLength": 64 })
+    }
+
+    const WHAT: &'static str = "group";
+    fn read(text: &str) -> Result<Self, String> {
+        if (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("expected 1 to 64 bytes without control characters".to_owned())
+    }
+}
+
+impl PathId for Sha256Digest {
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" })
+    }
+
+    const WHAT: &'static str = "enrolment";
+    fn read(text: &str) -> Result<Self, String> {
+        Self::from_hex(text).ok_or_else(|| "expected 64 lower-case hexadecimal digits".to_owned())
+    }
+}
+
+fn read<T: PathId>(text: &str) -> Result<T, Problem> {
+    T::read(text).map_err(|why| Problem::invalid(format!("the {} {text:?}: {why}", T::WHAT)))
+}
+
+/// The two ids in the path, in its order.
+pub(super) struct Ids<A, B>(pub(super) A, pub(super) B);
+
+impl<S: Send + Sync, A: PathId, B: PathId> FromRequestParts<S> for Ids<A, B> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((a, b)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::invalid(format!("the path: {}", error.body_text())))?;
+        Ok(Self(read(&a)?, read(&b)?))
+    }
+}
+
 /// The one id in the path.
 pub(super) struct Id<T>(pub(super) T);
 
@@ -99,7 +146,7 @@ impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|error| Problem::invalid(format!("the path: {}", error.body_text())))?;
-        T::read(&text).map(Self).map_err(|why| Problem::invalid(format!("the {} {text:?}: {why}", T::WHAT)))
+        read(&text).map(Self)
     }
 }
 

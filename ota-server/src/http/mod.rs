@@ -22,7 +22,9 @@ pub(crate) mod auth;
 pub mod body;
 mod campaigns;
 mod devices;
+pub(crate) mod enrolments;
 mod export;
+mod groups;
 mod idempotency;
 mod input;
 mod limiter;
@@ -48,7 +50,6 @@ use self::body::InstallationView;
 use crate::server::Server;
 
 pub use self::auth::{invitation_link, parse_token, token_text};
-#[cfg(any(feature = "console", feature = "program"))]
 pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
 pub use self::problem::Problem;

@@ -13,7 +13,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::auth::{Caller, Peer, Person, Visitor};
-use super::input::{Ask, Id, Json, PathId, Raw};
+use super::input::{Ask, Id, Ids, Json, PathId, Raw};
 use super::{Api, Problem};
 
 /// One operation in the making.
@@ -84,6 +84,13 @@ impl<E> Part for Result<Person, E> {}
 impl<T: PathId> Part for Id<T> {
     fn describe(operation: &mut Operation<'_>) {
         operation.parameter("path", T::WHAT, true, "", T::schema());
+    }
+}
+
+impl<A: PathId, B: PathId> Part for Ids<A, B> {
+    fn describe(operation: &mut Operation<'_>) {
+        Id::<A>::describe(operation);
+        Id::<B>::describe(operation);
     }
 }
 

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use ota_core::time::Millis;
 
-use super::answer::{Created, Done, Reply, Versioned};
+use super::answer::{Done, Reply, ToldOnce, Versioned};
 use super::auth::Caller;
 use super::body::{Items, PersonInput, PersonView, RoleBody, Span, TokenInput, TokenLine, TokenView, grants};
 use super::input::{Ask, Id, Json, Name};
@@ -66,10 +66,10 @@ pub(super) async fn create_token(
     Caller(by): Caller,
     Id(Name(owner)): Id<Name>,
     Json(input): Json<TokenInput>,
-) -> Result<Created<TokenView>, Problem> {
+) -> Result<ToldOnce<TokenView>, Problem> {
     let new = new_token(&api, input)?;
     let issued = api.server.create_token(&by, &owner, new).await?;
-    Ok(Created(TokenView::from(issued)))
+    Ok(ToldOnce(TokenView::from(issued)))
 }
 
 /// What a token will be, as asked for.

@@ -149,10 +149,14 @@ impl From<CommandError> for Problem {
             | CommandError::NoRelease(_)
             | CommandError::NoCampaign(_)
             | CommandError::NoPrincipal(_)
+            | CommandError::NoGroup(_)
             | CommandError::NoToken(_) => Self::not_found(detail),
             CommandError::Busy => Self::too_many(detail, 2),
             CommandError::ProductExists(_) | CommandError::DeviceExists(_) => {
                 Self::conflict(detail, "choose another id, or go on with the one that exists")
+            }
+            CommandError::Enrolled(_) => {
+                Self::conflict(detail, "remove that enrolment first, or leave its proof out")
             }
             CommandError::TooMany(_) => Self::too_large(detail),
             CommandError::Claim => Self::new(

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::auth::Visitor;
 use super::openapi::{self, Route, describe};
 use super::{
-    Api, Problem, auth, campaigns, devices, export, idempotency, input, live, metrics, people, products,
-    releases, sessions, system, trace,
+    Api, Problem, auth, campaigns, devices, enrolments, export, groups, idempotency, input, live, metrics,
+    people, products, releases, sessions, system, trace,
 };
 
 /// Makes a table of routes, a router and descriptions from one list, so that they cannot differ.
@@ -56,6 +56,7 @@ routes! {
     get "/api/v1/installation", "Tell what callers need to know of the installation" => system::installation,
     get "/api/v1/audit", "List entries of the audit chain" => system::audit,
     get "/api/v1/audit/verified", "Check that no entry of the audit chain was changed, removed or put in between" => system::verify_audit,
+    post "/api/v1/audit/verified", "Check the audit chain, and hold it to checkpoints that were kept elsewhere" => system::verify_checkpoints,
     get "/api/v1/audit/export", "Export the audit chain as CSV or JSON" => export::audit,
     post "/api/v1/stop-everything", "Stop all campaigns, of a product or of all" => system::stop_everything,
     post "/api/v1/sweep-files", "Remove files that nothing refers to" => system::sweep_files,
@@ -78,6 +79,12 @@ routes! {
     get "/api/v1/products/{product}/devices", "List devices" => devices::list,
     get "/api/v1/products/{product}/devices/export", "Export devices as CSV or JSON" => export::devices,
     post "/api/v1/products/{product}/devices", "Register devices" => devices::register,
+    get "/api/v1/products/{product}/groups", "List groups of devices" => groups::list,
+    put "/api/v1/products/{product}/groups/{group}", "Make a group, or give it another expression" => groups::set,
+    delete "/api/v1/products/{product}/groups/{group}", "Remove a group; its devices stay" => groups::remove,
+    get "/api/v1/products/{product}/enrolments", "List what lets devices register themselves" => enrolments::list,
+    post "/api/v1/products/{product}/enrolments", "Let devices register themselves, by certificates or by a token" => enrolments::enrol,
+    delete "/api/v1/products/{product}/enrolments/{enrolment}", "Take an enrolment back; registered devices stay" => enrolments::remove,
     post "/api/v1/products/{product}/files", "Upload a file" => releases::upload,
     get "/api/v1/products/{product}/releases", "List releases" => releases::list,
     post "/api/v1/products/{product}/releases", "Make a draft of a release" => releases::draft,

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 
-use super::answer::{Created, Done, Reply, WithCookie};
+use super::answer::{Done, Reply, ToldOnce, WithCookie};
 use super::auth::{self, Caller, Peer, Person, invitation_link, token_text};
 use super::body::{
     AcceptInput, EndedView, InvitationView, OwnTokenInput, PasswordInput, SessionView, SignInInput, Time,
@@ -45,7 +45,7 @@ pub(super) async fn create_own_token(
     State(api): State<Api>,
     peer: Peer,
     Json(input): Json<OwnTokenInput>,
-) -> Result<Created<TokenView>, Problem> {
+) -> Result<ToldOnce<TokenView>, Problem> {
     auth::admit(&api, peer, &input.name)?;
     let new = people::new_token(&api, input.token)?;
     if !is_name(&input.name) {
@@ -56,7 +56,7 @@ pub(super) async fn create_own_token(
         tracing::warn!(name = input.name, peer = ?peer.0, "a sign-in was refused");
         auth::wrong_password()
     })?;
-    Ok(Created(TokenView::from(issued)))
+    Ok(ToldOnce(TokenView::from(issued)))
 }
 
 /// Changes one's own password. All sessions end, this one too.
@@ -76,7 +76,7 @@ pub(super) async fn invite(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(Name(name)): Id<Name>,
-) -> Result<Created<InvitationView>, Problem> {
+) -> Result<ToldOnce<InvitationView>, Problem> {
     let issued = api.server.invite(&by, &name).await?;
     let base = api.options.public_url.as_deref().unwrap_or_default().trim_end_matches('/');
     let view = InvitationView {
@@ -84,7 +84,7 @@ pub(super) async fn invite(
         invitation: token_text(&issued.name, &issued.secret),
         expires: issued.expires.map(Time),
     };
-    Ok(Created(view))
+    Ok(ToldOnce(view))
 }
 
 /// Sets a password by an invitation.

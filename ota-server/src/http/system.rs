@@ -12,13 +12,21 @@ use serde::Deserialize;
 
 use super::answer::Reply;
 use super::auth::{Caller, Person};
-use super::body::{AuditView, InstallationView, Items, ReasonInput, StopView, VerifiedView, WhoAmI};
+use super::body::{
+    AuditView, CheckpointsInput, InstallationView, Items, PublicKey, ReasonInput, StopView, VerifiedView,
+    WhoAmI,
+};
 use super::input::{Ask, Json, PathId as _};
 use super::list;
 use super::{Api, Problem, chain};
+use crate::server::Checkpoint;
 
 /// Files that nothing refers to are left alone for this long: somebody may be about to make a draft of them.
 const SWEEP_AGE: Millis = Millis(24 * 3_600_000);
+/// Checkpoints of the audit chain in one request.
+const CHECKPOINTS_MAX: usize = 3_000;
+/// Keys that may have signed them.
+const CHECKPOINT_KEYS_MAX: usize = 32;
 /// Longest reason, in bytes.
 const REASON_BYTES_MAX: usize = 1000;
 
@@ -135,6 +143,27 @@ pub(super) async fn verify_audit(
         _ => return Err(Problem::invalid("entries and head belong together: give both or none")),
     };
     Ok(Reply(api.server.verify_audit(&by, known).await?.into()))
+}
+
+/// Holds the audit chain to checkpoints that were kept elsewhere: a cut-off end shows, and a chain that was written anew.
+pub(super) async fn verify_checkpoints(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Json(input): Json<CheckpointsInput>,
+) -> Result<Reply<VerifiedView>, Problem> {
+    if input.checkpoints.len() > CHECKPOINTS_MAX {
+        return Err(Problem::invalid(format!("checkpoints: expected at most {CHECKPOINTS_MAX}")));
+    }
+    if input.keys.len() > CHECKPOINT_KEYS_MAX {
+        return Err(Problem::invalid(format!("keys: expected at most {CHECKPOINT_KEYS_MAX}")));
+    }
+    let read = |(index, line): (usize, &String)| {
+        let read = line.parse::<Checkpoint>();
+        read.map_err(|why| Problem::invalid(format!("checkpoints[{index}]: {why}")))
+    };
+    let checkpoints = input.checkpoints.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let keys: Vec<_> = input.keys.iter().map(PublicKey::key).collect();
+    Ok(Reply(api.server.verify_audit_checkpoints(&by, &checkpoints, &keys).await?.into()))
 }
 
 /// One answer shape for all lists that come whole.

@@ -19,7 +19,8 @@ use rcgen::{
 };
 
 use super::Failure;
-use super::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer, write_secret};
+use super::keys::{KeyAlgorithm, generate_key, read_signer, write_secret};
+use crate::http::body::PublicKey;
 
 /// A data folder that is ready to be used.
 #[derive(Debug, Clone)]

@@ -1,22 +1,16 @@
-//! Key files: private keys as PKCS#8 in PEM, which other tools read too; public keys as short texts.
+//! Key files: private keys as PKCS#8 in PEM, which other tools read too.
 
-use core::fmt;
-use core::str::FromStr;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
-use ota_core::crypto::SignatureAlgorithm;
 use ota_core::crypto::sign::{EcdsaP256Signer, Ed25519Signer, Signer};
-use ota_core::crypto::soft::SoftSha256;
-use ota_core::number::KeyId;
-use ota_core::trust::Key;
 
 use super::Failure;
 use super::host::random;
-use crate::http::hex;
+use crate::http::body::PublicKey;
 
 /// A scheme of signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,64 +19,6 @@ pub enum KeyAlgorithm {
     Ed25519,
     /// ECDSA over P-256 with SHA-256.
     P256,
-}
-
-/// A public key, as `ed25519:` or `p256:` and hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicKey {
-    algorithm: SignatureAlgorithm,
-    bytes: Vec<u8>,
-}
-
-impl PublicKey {
-    /// The public key of a signer.
-    #[must_use]
-    pub fn of(signer: &(impl Signer + ?Sized)) -> Self {
-        Self { algorithm: signer.algorithm(), bytes: signer.public_key().to_vec() }
-    }
-
-    /// As signed metadata has it.
-    #[must_use]
-    pub fn key(&self) -> Key<'_> {
-        Key { algorithm: self.algorithm, public: &self.bytes }
-    }
-
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> KeyId {
-        self.key().id::<SoftSha256>()
-    }
-}
-
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self.algorithm {
-            SignatureAlgorithm::Ed25519 => "ed25519",
-            SignatureAlgorithm::EcdsaP256 => "p256",
-            // A scheme that this program cannot make or read keys of yet.
-            _ => "unknown",
-        };
-        write!(f, "{name}:{}", hex(&self.bytes))
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = Failure;
-    fn from_str(text: &str) -> Result<Self, Failure> {
-        let wrong = || {
-            let way_out =
-                "expected ed25519: and 64, or p256: and 66 hexadecimal digits, as `ota key show` prints it";
-            Failure::new(format!("{text:?} is no public key"), way_out)
-        };
-        let (name, digits) = text.split_once(':').ok_or_else(wrong)?;
-        let (algorithm, length) = match name {
-            "ed25519" => (SignatureAlgorithm::Ed25519, 32),
-            "p256" => (SignatureAlgorithm::EcdsaP256, 33),
-            _ => return Err(wrong()),
-        };
-        let bytes = crate::http::unhex("key", digits).map_err(|_| wrong())?;
-        if bytes.len() == length { Ok(Self { algorithm, bytes }) } else { Err(wrong()) }
-    }
 }
 
 /// Makes a private key and writes it to a file that did not exist, readable by its owner only.
@@ -161,9 +97,6 @@ mod tests {
             assert_eq!(PublicKey::of(&*read_signer(&path).unwrap()), public);
             assert_eq!(public.to_string().parse(), Ok(public));
             assert!(generate_key(algorithm, &path).is_err(), "a key was overwritten");
-        }
-        for bad in ["", "ed25519", "ed25519:00", "rsa:00", &format!("p256:{}", "00".repeat(32))] {
-            assert!(bad.parse::<PublicKey>().is_err(), "{bad:?}");
         }
     }
 

@@ -27,7 +27,7 @@ pub use self::client::Client;
 pub use self::failure::Failure;
 pub use self::host::SystemEntropy;
 pub use self::installation::{DeviceCertificate, Installation};
-pub use self::keys::{KeyAlgorithm, PublicKey, generate_key, read_signer};
+pub use self::keys::{KeyAlgorithm, generate_key, read_signer};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
@@ -35,6 +35,7 @@ pub use self::settings::{
     Settings, Source,
 };
 pub use self::webhooks::WebhookSettings;
+pub use crate::http::body::PublicKey;
 
 /// Runs the program with the arguments of the process.
 #[must_use]

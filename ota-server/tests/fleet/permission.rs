@@ -119,6 +119,7 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         set_group(product, "", "no expression");
         remove_group(product, "");
         groups(product);
+        group(product, "");
         edit_campaign_of_version(campaign, Version(77), nonsense.clone());
         set_principal_of_version("admin", Version(77), person.clone());
         devices_that(product, &Filter::parse("tag = a").unwrap(), None, 0);

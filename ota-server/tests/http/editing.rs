@@ -92,6 +92,29 @@ fn a_request_that_comes_twice_is_done_once() {
 }
 
 #[test]
+fn an_answer_with_a_secret_is_told_once_and_kept_nowhere() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    let token = json!({ "proof": { "token": { "uses": 1 } } });
+    for (path, body, secret) in [
+        ("/api/v1/people/developer/tokens", &json!({}), "token"),
+        ("/api/v1/people/developer/invitation", &Value::Null, "invitation"),
+        ("/api/v1/products/p/enrolments", &token, "token"),
+    ] {
+        let by = if path.ends_with("enrolments") { &people.operator } else { &people.administrator };
+        let ask = || send(&world, "post", path, by, &[("idempotency-key", path)], body);
+        let first = ask().good().json();
+        assert!(first[secret].as_str().is_some_and(|secret| secret.len() > 32), "{first}");
+        // It was done once, and the second asker is told so without the secret.
+        assert_eq!(ask().problem(409)["type"], "urn:ota:problem:told-once", "{path}");
+    }
+    let ask = |path, by| world.ask("get", path, Some(by), &Value::Null).good().json();
+    let enrolments = ask("/api/v1/products/p/enrolments", &people.operator);
+    assert_eq!(enrolments["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn requests_that_come_at_once_with_one_key_are_done_once() {
     let world = World::new(Options::default());
     let people = People::of(&world);

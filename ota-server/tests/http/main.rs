@@ -1,6 +1,7 @@
 //! The HTTP API over a real socket, with the real stores in a temporary folder.
 
 mod editing;
+mod fleet;
 mod input;
 mod openapi;
 mod reports;

@@ -47,6 +47,31 @@ fn rules(release: &str) -> Vec<Rule> {
         rule("get", "/api/v1/campaigns/{campaign}/events", ALL, Product, null()),
         rule("get", "/api/v1/audit", &[Approver, Administrator], Installation, null()),
         rule("get", "/api/v1/audit/verified", &[Approver, Administrator], Installation, null()),
+        rule(
+            "post",
+            "/api/v1/audit/verified",
+            &[Approver, Administrator],
+            Installation,
+            json!({ "checkpoints": [], "keys": [] }),
+        ),
+        rule("get", "/api/v1/products/{product}/groups", ALL, Product, null()),
+        rule(
+            "put",
+            "/api/v1/products/{product}/groups/{group}",
+            &[Operator],
+            Product,
+            json!({ "expression": "tag = a" }),
+        ),
+        rule("delete", "/api/v1/products/{product}/groups/{group}", &[Operator], Product, null()),
+        rule("get", "/api/v1/products/{product}/enrolments", &[Operator], Product, null()),
+        rule(
+            "post",
+            "/api/v1/products/{product}/enrolments",
+            &[Operator],
+            Product,
+            json!({ "proof": { "token": { "uses": 1 } } }),
+        ),
+        rule("delete", "/api/v1/products/{product}/enrolments/{enrolment}", &[Operator], Product, null()),
         rule("post", "/api/v1/sweep-files", &[Administrator], Installation, null()),
         rule("get", "/api/v1/people", &[Administrator], Installation, null()),
         // Without a session there is nothing to end, and without the present password nothing to change.
@@ -158,6 +183,8 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
             path.push_str(&format!("?campaign={campaign}"));
         }
         path.replace("{name}", "somebody")
+            .replace("{group}", "north")
+            .replace("{enrolment}", &"00".repeat(32))
     };
     let mut callers = Vec::new();
     for role in RoleBody::ALL {

@@ -96,6 +96,19 @@ fn a_package_goes_from_files_to_a_running_campaign_from_a_shell() {
     admin.good(&["device", "add", "--product", "pump", "pump-3", "--tag", "lab"]);
     let list = admin.json(&["device", "list", "--product", "pump"]);
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
+    admin.good(&["group", "set", "--product", "pump", "the lab", "tag = lab"]);
+    assert!(admin.good(&["group", "list", "--product", "pump"]).contains("tag = lab"));
+    let list = admin.json(&["device", "list", "--product", "pump", "--group", "the lab"]);
+    assert_eq!(list["items"][0]["id"], "pump-3");
+    let enrolled =
+        admin.json(&["enrolment", "token", "--product", "pump", "--uses", "5", "--tag", "batch=7"]);
+    assert!(enrolled["token"].as_str().unwrap().starts_with("enrol_"), "{enrolled}");
+    std::fs::write(folder.path().join("batch.txt"), "AB".repeat(32)).unwrap();
+    admin.good(&["enrolment", "certificates", "--product", "pump", "batch.txt"]);
+    let list = admin.json(&["enrolment", "list", "--product", "pump"]);
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    let id = list["items"][0]["id"].as_str().unwrap();
+    admin.good(&["enrolment", "remove", "--product", "pump", id]);
 
     std::fs::write(folder.path().join("app.bin"), vec![7; 5000]).unwrap();
     let description = "package = \"main\"\nhardware = [\"rev-b\"]\n\n[[file]]\nname = \"app.bin\"\nrevision = \"1.0\"\n\

@@ -6,6 +6,9 @@
 mod amendment;
 mod campaign;
 mod device;
+mod enrolment;
+mod group;
+mod key;
 mod people;
 mod plan;
 mod product;
@@ -22,6 +25,9 @@ pub use device::{
     DevicesView, FileCourseView, FilePointView, FleetLineView, FleetView, HeardView, InstalledView,
     MomentView, RegisteredView, RevisionView, TagsInput, WhyNotView,
 };
+pub use enrolment::{EnrolledView, EnrolmentInput, EnrolmentView, ProofInput};
+pub use group::{GroupInput, GroupView};
+pub use key::PublicKey;
 pub use people::{
     AcceptInput, EndedView, InvitationView, OwnTokenInput, PasswordInput, PersonInput, PersonView, RoleBody,
     SessionView, SignInInput, TokenInput, TokenLine, TokenView, WhoAmI,
@@ -31,7 +37,8 @@ pub use plan::{
     PaceBody, PlanBody, PromotionBody, ScheduleBody, StageBody, TargetBody, TrialBody, WindowBody,
 };
 pub use product::{
-    AuditEntryView, AuditView, InstallationView, ProductInput, ProductView, RootInput, VerifiedView,
+    AuditEntryView, AuditView, CheckpointsInput, InstallationView, ProductInput, ProductView, RootInput,
+    VerifiedView,
 };
 pub use release::{
     BlockMapBody, ContentBody, FieldError, FileInput, FileView, FixInput, ReleaseInput, ReleaseRef,

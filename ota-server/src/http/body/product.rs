@@ -6,7 +6,7 @@ use ota_core::text::{ProductIdBuf, TextError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{PublicKey, Time};
 use crate::server::{AuditCheck, NewProduct};
 
 /// A product to make.
@@ -189,6 +189,17 @@ impl From<AuditEntry> for AuditEntryView {
             hash: ota_core::number::Sha256Digest(entry.hash.0).to_string(),
         }
     }
+}
+
+/// Checkpoints of the audit chain that were kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointsInput {
+    /// The checkpoints, each the line that the server wrote; in any order, at most three thousand.
+    pub checkpoints: Vec<String>,
+    /// The public keys of the servers that signed them. Take them from where the checkpoints were kept: a key that is asked
+    /// of the server that is in doubt proves nothing.
+    pub keys: Vec<PublicKey>,
 }
 
 /// Whether the audit chain is intact.

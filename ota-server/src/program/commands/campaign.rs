@@ -15,7 +15,7 @@ use crate::http::body::{
     TargetBody, TrialBody,
 };
 use crate::program::Failure;
-use crate::program::client::segment;
+use crate::program::client::{Client, segment};
 use crate::program::output::{Format, plain, table, when};
 
 /// The exit code for a campaign that ended without being completed.
@@ -97,18 +97,21 @@ pub(super) struct Create {
     #[arg(long)]
     trial: Vec<String>,
     /// Only this device; several may be given
-    #[arg(long, conflicts_with_all = ["filter", "snapshot"])]
+    #[arg(long, conflicts_with_all = ["filter", "snapshot", "group"])]
     device: Vec<String>,
     /// Only devices that fulfil this expression when they check in
-    #[arg(long, conflicts_with = "snapshot")]
+    #[arg(long, conflicts_with_all = ["snapshot", "group"])]
     filter: Option<String>,
     /// Only devices that fulfil this expression when the campaign is prepared
-    #[arg(long)]
+    #[arg(long, conflicts_with = "group")]
     snapshot: Option<String>,
+    /// Only devices of this group, as its expression is now, when they check in
+    #[arg(long)]
+    group: Option<String>,
 }
 
 impl Create {
-    fn input(&self) -> Result<CampaignInput, Failure> {
+    fn input(&self, client: &Client) -> Result<CampaignInput, Failure> {
         let mut plan = match &self.plan {
             None => PlanBody::default(),
             Some(path) => {
@@ -130,7 +133,9 @@ impl Create {
                 None => TrialBody { who, gate: Default::default(), promotion: Default::default() },
             });
         }
-        let target = match (&self.filter, &self.snapshot) {
+        let group = self.group.as_deref();
+        let group = group.map(|group| super::group::expression(client, &self.product, group)).transpose()?;
+        let target = match (self.filter.as_ref().or(group.as_ref()), &self.snapshot) {
             (Some(filter), _) => TargetBody::Filter(filter.clone()),
             (None, Some(filter)) => TargetBody::Snapshot(filter.clone()),
             (None, None) if !self.device.is_empty() => TargetBody::Devices(self.device.clone()),
@@ -146,7 +151,7 @@ impl CampaignCommand {
         match self {
             Self::Create(create) => {
                 let path = format!("/api/v1/products/{}/campaigns", segment(&create.product));
-                let made: Made<u64> = client.post(&path, &create.input()?)?;
+                let made: Made<u64> = client.post(&path, &create.input(client)?)?;
                 format.show(&made, |made| {
                     format!(
                         "campaign {} is a draft; somebody else approves it with `ota campaign approve {}`",
@@ -156,7 +161,7 @@ impl CampaignCommand {
             }
             Self::DryRun(create) => {
                 let path = format!("/api/v1/products/{}/dry-run", segment(&create.product));
-                let run: DryRunView = client.post(&path, &create.input()?)?;
+                let run: DryRunView = client.post(&path, &create.input(client)?)?;
                 format.show(&run, dry_run)
             }
             Self::Plan(command) => command.run(context),

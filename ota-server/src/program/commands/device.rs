@@ -51,6 +51,9 @@ pub(super) enum DeviceCommand {
         /// Only those with this tag
         #[arg(long)]
         tag: Option<String>,
+        /// Only those in this group
+        #[arg(long, conflicts_with = "tag")]
+        group: Option<String>,
         /// How many at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
@@ -115,7 +118,14 @@ impl DeviceCommand {
                     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
                 register(&context()?, &product, lines.map(device_of).collect())
             }
-            Self::List { product, tag, limit } => list(&context()?, &product, tag.as_deref(), limit),
+            Self::List { product, tag, group, limit } => {
+                let only = match (&tag, &group) {
+                    (_, Some(group)) => format!("&group={}", segment(group)),
+                    (Some(tag), None) => format!("&tag={}", segment(tag)),
+                    (None, None) => String::new(),
+                };
+                list(&context()?, &product, &only, limit)
+            }
             Self::Show { id } => {
                 let context = context()?;
                 context.format.show(&show(&context, &id)?, describe)
@@ -171,11 +181,8 @@ fn register(context: &Context, product: &str, devices: Vec<DeviceInput>) -> Resu
     Ok(())
 }
 
-fn list(context: &Context, product: &str, tag: Option<&str>, limit: usize) -> Result<(), Failure> {
-    let mut path = format!("/api/v1/products/{}/devices?limit={limit}", segment(product));
-    if let Some(tag) = tag {
-        path.push_str(&format!("&tag={}", segment(tag)));
-    }
+fn list(context: &Context, product: &str, only: &str, limit: usize) -> Result<(), Failure> {
+    let path = format!("/api/v1/products/{}/devices?limit={limit}{only}", segment(product));
     let page: DevicesView = context.client.get(&path)?;
     context.format.show(&page, |page| {
         let row = |device: &crate::http::body::DeviceLine| {

@@ -77,7 +77,9 @@ impl Init {
         let way_out = "set a key that signs assignments in the server";
         let assignment = installation.assignment_key.as_deref().map(str::parse::<PublicKey>);
         let assignment =
-            assignment.ok_or_else(|| Failure::new("the server signs no assignments", way_out))??;
+            assignment.ok_or_else(|| Failure::new("the server signs no assignments", way_out))?;
+        let assignment = assignment
+            .map_err(|why| Failure::caused("the server's assignment key cannot be read", &why, ""))?;
 
         let folder = self.keys.clone().unwrap_or_else(|| Path::new("keys").join(product.as_str()));
         let products: Items<ProductView> = context.client.get("/api/v1/products")?;

@@ -2,6 +2,8 @@
 
 mod campaign;
 mod device;
+mod enrolment;
+mod group;
 mod init;
 mod key;
 mod login;
@@ -72,6 +74,12 @@ enum Command {
     /// Register devices, look at them, find out why one has no update
     #[command(subcommand)]
     Device(device::DeviceCommand),
+    /// Give expressions over devices a name
+    #[command(subcommand)]
+    Group(group::GroupCommand),
+    /// Let devices register themselves, by certificate or token
+    #[command(subcommand)]
+    Enrolment(enrolment::EnrolmentCommand),
     /// Build, upload and sign packages
     #[command(subcommand)]
     Package(package::PackageCommand),
@@ -109,6 +117,8 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Init(init) => init.run(&context()?),
         Command::Key(command) => command.run(format),
         Command::Device(command) => command.run(&login, format),
+        Command::Group(command) => command.run(&context()?),
+        Command::Enrolment(command) => command.run(&context()?),
         Command::Package(command) => command.run(&login, format),
         Command::Campaign(command) => command.run(&context()?),
         Command::Person(command) => command.run(&context()?),

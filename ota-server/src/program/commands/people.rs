@@ -1,16 +1,21 @@
 //! `ota person`, `ota audit` and `ota stop-everything`.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use ureq::http::Method;
 
 use super::Context;
 use crate::http::body::{
-    AuditView, Items, PersonInput, PersonView, ReasonInput, RoleBody, Span, StopView, TokenInput, TokenView,
-    VerifiedView,
+    AuditView, CheckpointsInput, Items, PersonInput, PersonView, PublicKey, ReasonInput, RoleBody, Span,
+    StopView, TokenInput, TokenView, VerifiedView,
 };
 use crate::program::Failure;
 use crate::program::client::segment;
 use crate::program::output::table;
+
+/// Checkpoints in one request: a line has about 250 bytes, and a body at most 1 MiB.
+const CHECKPOINTS_AT_ONCE: usize = 3000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PersonCommand {
@@ -50,7 +55,7 @@ fn role(text: &str) -> Result<RoleBody, String> {
     serde_json::from_value(quoted).map_err(|why| why.to_string())
 }
 
-fn span(text: &str) -> Result<Span, String> {
+pub(super) fn span(text: &str) -> Result<Span, String> {
     text.parse().map_err(|why: crate::http::body::UnitError| why.to_string())
 }
 
@@ -112,6 +117,12 @@ pub(super) enum AuditCommand {
         /// The hash that was noted elsewhere: a cut-off end shows by it
         #[arg(long, requires = "entries")]
         head: Option<String>,
+        /// File with checkpoints that the server wrote, kept where its owner cannot write
+        #[arg(long, requires = "key", conflicts_with = "head")]
+        checkpoints: Option<PathBuf>,
+        /// Public key that signed checkpoints, as `ota key show` prints it; several may be given
+        #[arg(long, requires = "checkpoints")]
+        key: Vec<PublicKey>,
     },
 }
 
@@ -136,12 +147,18 @@ impl AuditCommand {
                     table(["NUMBER", "AT", "WHO", "WHAT", "TO", "DETAIL"], view.items.iter().map(row))
                 })
             }
-            Self::Verify { entries, head } => {
-                let known = match (entries, head) {
-                    (Some(entries), Some(head)) => format!("?entries={entries}&head={}", segment(&head)),
-                    _ => String::new(),
+            Self::Verify { entries, head, checkpoints, key } => {
+                let view: VerifiedView = match (checkpoints, entries, head) {
+                    (Some(file), ..) => {
+                        let checkpoints = newest(&file)?;
+                        client.post("/api/v1/audit/verified", &CheckpointsInput { checkpoints, keys: key })?
+                    }
+                    (None, Some(entries), Some(head)) => {
+                        let known = format!("?entries={entries}&head={}", segment(&head));
+                        client.get(&format!("/api/v1/audit/verified{known}"))?
+                    }
+                    _ => client.get("/api/v1/audit/verified")?,
                 };
-                let view: VerifiedView = client.get(&format!("/api/v1/audit/verified{known}"))?;
                 let head = view.head.clone().unwrap_or_default();
                 format.show(&view, |view| match view.intact {
                     true => format!(
@@ -155,6 +172,20 @@ impl AuditCommand {
             }
         }
     }
+}
+
+/// The checkpoints of a file, the newest of them if they are too many for one request: older ones are about what those
+/// cover as well.
+fn newest(file: &Path) -> Result<Vec<String>, Failure> {
+    let way_out = "give the file that the server appends its checkpoints to, or a copy of it";
+    let text = std::fs::read_to_string(file)
+        .map_err(|why| Failure::caused(format_args!("cannot read {}", file.display()), &why, way_out))?;
+    let mut lines: Vec<String> = text.lines().rev().take(CHECKPOINTS_AT_ONCE).map(str::to_owned).collect();
+    if lines.is_empty() {
+        return Err(Failure::new(format!("{} has no checkpoints", file.display()), way_out));
+    }
+    lines.reverse();
+    Ok(lines)
 }
 
 #[derive(Debug, Args)]

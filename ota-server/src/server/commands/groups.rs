@@ -89,6 +89,23 @@ impl Server {
         Ok(groups.collect())
     }
 
+    /// The expression of a group.
+    ///
+    /// # Errors
+    /// [`CommandError::NoGroup`].
+    pub async fn group(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        name: &str,
+    ) -> Result<Box<str>, CommandError> {
+        self.permit(principal, Action::View, product)?;
+        match self.before(&Key::Group(product.clone(), name.into())).await?.1 {
+            Some(Record::Group(group)) => Ok(group.expression),
+            _ => Err(CommandError::NoGroup(name.into())),
+        }
+    }
+
     /// What is there under a key now, for a write over it.
     pub(super) async fn before(&self, key: &Key) -> Result<(Version, Option<Record>), CommandError> {
         Ok(match self.load_one(key).await? {

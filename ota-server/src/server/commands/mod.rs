@@ -113,6 +113,9 @@ pub enum CommandError {
     /// The name of a group is none.
     #[error("a group's name has 1 to 64 bytes without control characters")]
     GroupName,
+    /// There is no such group.
+    #[error("there is no group {0:?}")]
+    NoGroup(Box<str>),
     /// Too many at once.
     #[error("at most {0} at once")]
     TooMany(usize),
