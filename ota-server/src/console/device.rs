@@ -16,6 +16,7 @@ use super::parts::{
     time,
 };
 use super::trouble::{Trouble, sentence};
+use super::verb::Command;
 use super::viewer::Viewer;
 use crate::http::Api;
 use crate::http::body::WhyNotView;
@@ -127,7 +128,7 @@ fn head(viewer: &Viewer, id: &DeviceIdBuf, report: &DeviceReport, now: Timestamp
             }
             div.buttons {
                 @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
-                    a.button.(verb.class()) id=(format!("verb-{}", verb.word())) href=(format!("{}/{}", device_path(id), verb.word())) { (verb.title()) }
+                    (verb.link(&device_path(id)))
                 }
             }
         }
@@ -249,14 +250,10 @@ enum Verb {
     Revoke,
 }
 
-impl Verb {
-    const ALL: [Self; 3] = [Self::Tag, Self::Release, Self::Revoke];
+impl Command for Verb {
+    const ALL: &'static [Self] = &[Self::Tag, Self::Release, Self::Revoke];
 
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word() == word)
-    }
-
-    const fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Tag => "tag",
             Self::Release => "release",
@@ -264,7 +261,7 @@ impl Verb {
         }
     }
 
-    const fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Tag => "Change tags",
             Self::Release => "Let it take part again",
@@ -272,7 +269,7 @@ impl Verb {
         }
     }
 
-    const fn done(self) -> &'static str {
+    fn done(self) -> &'static str {
         match self {
             Self::Tag => "The tags were changed.",
             Self::Release => "The device takes part again.",
@@ -280,14 +277,16 @@ impl Verb {
         }
     }
 
-    const fn class(self) -> &'static str {
+    fn class(self) -> &'static str {
         match self {
             Self::Tag => "",
             Self::Release => "first",
             Self::Revoke => "danger",
         }
     }
+}
 
+impl Verb {
     const fn action(self) -> Action {
         match self {
             Self::Tag | Self::Release => Action::KeepDevices,
@@ -323,17 +322,13 @@ impl Verb {
     }
 }
 
-fn verb_of(word: &str) -> Result<Verb, Trouble> {
-    Verb::from_word(word).ok_or_else(|| Trouble::not_found(format!("there is no command {word:?}")))
-}
-
 /// Says what a command would do.
 pub(super) async fn confirm(
     State(api): State<Api>,
     viewer: Viewer,
     Path((id, word)): Path<(String, String)>,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let report = api.server.device(&viewer.by, &id).await?;
     let fields = Fields::filled([("tags", report.tags.join(" "))]);
     Ok(page(&viewer, &id, verb, &fields, &Wrong::default()).show(&viewer))
@@ -346,7 +341,7 @@ pub(super) async fn perform(
     Path((id, word)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let (server, by) = (&api.server, &viewer.by);
     let mut wrong = Wrong::default();
     let reason = if verb == Verb::Revoke { wrong.take("reason", fields.reason("reason")) } else { None };
@@ -359,9 +354,7 @@ pub(super) async fn perform(
         };
         match done {
             Ok(()) => {
-                return Ok(
-                    Redirect::to(&format!("{}?done={}", device_path(&id), verb.word())).into_response()
-                );
+                return Ok(verb.finished(&device_path(&id)));
             }
             Err(CommandError::Tag(why)) => wrong.field("tags", sentence(&why.to_string())),
             Err(error) => wrong.refuse(error),
@@ -377,14 +370,11 @@ fn page(viewer: &Viewer, id: &DeviceIdBuf, verb: Verb, fields: &Fields, wrong: &
             (wrong.summary())
             h2 { "What it does" }
             ul { @for effect in verb.effects() { li { (effect) } } }
-            form.form method="post" action=(format!("{}/{}", device_path(id), verb.word())) {
+            form.form method="post" action=(verb.address(&device_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Tag { (field("tags", "Tags").hint("Words or key=value, with blanks between them, such as: site=berlin lab").text(fields, wrong)) }
                 @if verb == Verb::Revoke { (field("reason", "Why").hint("Whoever reads the audit log sees it.").text(fields, wrong)) }
-                div.buttons {
-                    button.button.first.(if verb == Verb::Revoke { "danger" } else { "" }) { (verb.title()) }
-                    a.button href=(device_path(id)) { "Leave it as it is" }
-                }
+                (verb.form_buttons(&device_path(id)))
             }
         }
     };

@@ -31,6 +31,7 @@ mod routes;
 mod sign_in;
 mod trouble;
 mod upload;
+mod verb;
 mod viewer;
 
 use axum::Router;

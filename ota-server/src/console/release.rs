@@ -1,7 +1,7 @@
 //! A version of a package: its files, who has signed it, where each revision runs, and what can be done with it.
 
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use ota_core::fleet::records::{FileRecord, Hosting, ReleaseRecord, ReleaseStatus, RequirementRecord};
 use ota_core::limits::ENVELOPE_BYTES_MAX;
@@ -18,6 +18,7 @@ use super::parts::{
     share, time,
 };
 use super::trouble::{Trouble, sentence};
+use super::verb::Command;
 use super::viewer::Viewer;
 use crate::http::{Api, Problem, unhex};
 use crate::rules::permission::Action;
@@ -95,7 +96,7 @@ fn head(viewer: &Viewer, id: &ReleaseId, release: &ReleaseRecord) -> Markup {
                     a.button.first href=(format!("{}/campaigns/new?release={id}", product_path(&release.product))) { "New campaign" }
                 }
                 @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
-                    a.button.(verb.class()) id=(format!("verb-{}", verb.word())) href=(format!("{}/{}", release_path(id), verb.word())) { (verb.title()) }
+                    (verb.link(&release_path(id)))
                 }
             }
         }
@@ -224,14 +225,10 @@ enum Verb {
     Withdraw,
 }
 
-impl Verb {
-    const ALL: [Self; 3] = [Self::Fix, Self::Sign, Self::Withdraw];
+impl Command for Verb {
+    const ALL: &'static [Self] = &[Self::Fix, Self::Sign, Self::Withdraw];
 
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word() == word)
-    }
-
-    const fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Fix => "fix",
             Self::Sign => "sign",
@@ -239,7 +236,7 @@ impl Verb {
         }
     }
 
-    const fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Fix => "Fix its content",
             Self::Sign => "Bring signatures",
@@ -247,7 +244,7 @@ impl Verb {
         }
     }
 
-    const fn done(self) -> &'static str {
+    fn done(self) -> &'static str {
         match self {
             Self::Fix => "The content is fixed; it can be signed now.",
             Self::Sign => "The signatures were checked and taken in.",
@@ -255,13 +252,15 @@ impl Verb {
         }
     }
 
-    const fn class(self) -> &'static str {
+    fn class(self) -> &'static str {
         match self {
             Self::Fix | Self::Sign => "first",
             Self::Withdraw => "danger",
         }
     }
+}
 
+impl Verb {
     const fn action(self) -> Action {
         match self {
             Self::Fix => Action::DraftRelease,
@@ -306,12 +305,8 @@ pub(super) async fn confirm(
     viewer: Viewer,
     Path((id, word)): Path<(String, String)>,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     Ok(page(&api, &viewer, id, verb, &Fields::default(), &Wrong::default()).await?.show(&viewer))
-}
-
-fn verb_of(word: &str) -> Result<Verb, Trouble> {
-    Verb::from_word(word).ok_or_else(|| Trouble::not_found(format!("there is no command {word:?}")))
 }
 
 /// Does what was confirmed, or shows the form again with what is wrong.
@@ -321,7 +316,7 @@ pub(super) async fn perform(
     Path((id, word)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let (server, by) = (&api.server, &viewer.by);
     let mut wrong = Wrong::default();
     let done: Option<Result<ReleaseId, CommandError>> = match verb {
@@ -340,7 +335,7 @@ pub(super) async fn perform(
     };
     match done {
         Some(Ok(id)) => {
-            return Ok(Redirect::to(&format!("{}?done={}", release_path(&id), verb.word())).into_response());
+            return Ok(verb.finished(&release_path(&id)));
         }
         Some(Err(error)) => wrong.refuse(error),
         None => {}
@@ -386,7 +381,7 @@ async fn page(
             (wrong.summary())
             h2 { "What it does" }
             ul { @for effect in verb.effects(at_work, campaigns) { li { (effect) } } }
-            form.form method="post" action=(format!("{}/{}", release_path(&id), verb.word())) {
+            form.form method="post" action=(verb.address(&release_path(&id))) {
                 (viewer.proof())
                 @match verb {
                     Verb::Fix => {
@@ -401,10 +396,7 @@ async fn page(
                     }
                     Verb::Withdraw => { (field("reason", "Why").hint("Whoever looks at the release and the audit log reads it.").text(fields, wrong)) }
                 }
-                div.buttons {
-                    button.button.first.(if verb == Verb::Withdraw { "danger" } else { "" }) { (verb.title()) }
-                    a.button href=(release_path(&id)) { "Leave it as it is" }
-                }
+                (verb.form_buttons(&release_path(&id)))
             }
         }
     };

@@ -21,6 +21,7 @@ use super::parts::{
     time,
 };
 use super::trouble::{Trouble, sentence};
+use super::verb::Command as _;
 use super::viewer::Viewer;
 use crate::http::{Api, unhex};
 use crate::server::ProgressReport;
@@ -57,7 +58,7 @@ pub(super) async fn show(
     let (failures, more) = server.failures(&viewer.by, id, None, FAILURES_MAX).await?;
     let log = server.campaign_log(&viewer.by, id).await?;
     let now = server.time();
-    let done = done.and_then(|word| verbs::Verb::from_word(&word)).map(|verb| verb.done());
+    let done = done.and_then(|word| verbs::Verb::from_word(&word)).map(verbs::Verb::done);
     let body = html! {
         @if let Some(done) = done { div.note.good role="status" { (done) } }
         div id="campaign-head" data-live { (head(&viewer, id, &report, &release)) }

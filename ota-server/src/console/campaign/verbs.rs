@@ -1,7 +1,7 @@
 //! What people do with a campaign. Each command first says what it will do, to how many devices, and then does it.
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use ota_core::fleet::records::{Amended, Amendment, Campaign, CampaignState, Target};
 use ota_core::number::{CampaignId, Sha256Digest};
@@ -12,6 +12,7 @@ use crate::console::home::Counts;
 use crate::console::page::{Area, Page};
 use crate::console::parts::{campaign_path, count, devices, ppm, release_path};
 use crate::console::trouble::Trouble;
+use crate::console::verb::Command;
 use crate::console::viewer::Viewer;
 use crate::http::Api;
 use crate::rules::permission::Action;
@@ -33,8 +34,8 @@ pub(super) enum Verb {
     Stop,
 }
 
-impl Verb {
-    const ALL: [Self; 11] = [
+impl Command for Verb {
+    const ALL: &'static [Self] = &[
         Self::Approve,
         Self::Prepare,
         Self::Start,
@@ -48,11 +49,7 @@ impl Verb {
         Self::Stop,
     ];
 
-    pub(super) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.word() == word)
-    }
-
-    const fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Approve => "approve",
             Self::Prepare => "prepare",
@@ -68,7 +65,7 @@ impl Verb {
         }
     }
 
-    const fn title(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
             Self::Approve => "Approve",
             Self::Prepare => "Look up its devices",
@@ -84,8 +81,7 @@ impl Verb {
         }
     }
 
-    /// What is told when it has been done.
-    pub(super) const fn done(self) -> &'static str {
+    fn done(self) -> &'static str {
         match self {
             Self::Approve => "Your approval is noted.",
             Self::Prepare => "Its devices were looked up; approvals are for exactly these.",
@@ -102,6 +98,16 @@ impl Verb {
         }
     }
 
+    fn class(self) -> &'static str {
+        match self {
+            Self::Stop => "danger",
+            Self::Pause | Self::Prepare | Self::Accept | Self::SkipSoak | Self::Drop => "",
+            Self::Approve | Self::Start | Self::Promote | Self::Resume | Self::Consent => "first",
+        }
+    }
+}
+
+impl Verb {
     const fn action(self) -> Action {
         match self {
             Self::Approve | Self::Consent => Action::ApproveCampaign,
@@ -119,14 +125,6 @@ impl Verb {
 
     const fn wants_reason(self) -> bool {
         matches!(self, Self::Pause | Self::Stop | Self::Accept | Self::SkipSoak)
-    }
-
-    const fn class(self) -> &'static str {
-        match self {
-            Self::Stop => "danger",
-            Self::Pause | Self::Prepare | Self::Accept | Self::SkipSoak | Self::Drop => "",
-            Self::Approve | Self::Start | Self::Promote | Self::Resume | Self::Consent => "first",
-        }
     }
 
     /// Whether it makes sense for a campaign as it is. The rules decide again.
@@ -165,15 +163,11 @@ pub(super) fn buttons(viewer: &Viewer, id: CampaignId, campaign: &Campaign) -> M
     };
     html! {
         div.buttons {
-            @for verb in Verb::ALL.into_iter().filter(may) {
-                a.button.(verb.class()) id=(format!("verb-{}", verb.word())) href=(format!("{}/{}", campaign_path(id), verb.word())) { (verb.title()) }
+            @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
+                (verb.link(&campaign_path(id)))
             }
         }
     }
-}
-
-fn verb_of(word: &str) -> Result<Verb, Trouble> {
-    Verb::from_word(word).ok_or_else(|| Trouble::not_found(format!("there is no command {word:?}")))
 }
 
 /// Says what a command would do.
@@ -182,7 +176,7 @@ pub(crate) async fn confirm(
     viewer: Viewer,
     Path((id, word)): Path<(String, String)>,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let report = api.server.progress(&viewer.by, id).await?;
     Ok(page(&api.server, &viewer, id, verb, &report, &Fields::default(), &Wrong::default())
         .await?
@@ -196,7 +190,7 @@ pub(crate) async fn perform(
     Path((id, word)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let (id, verb) = (id_of(&id)?, verb_of(&word)?);
+    let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let (server, by) = (&api.server, &viewer.by);
     let mut wrong = Wrong::default();
     let reason = if verb.wants_reason() { wrong.take("reason", fields.reason("reason")) } else { Some("") };
@@ -217,9 +211,7 @@ pub(crate) async fn perform(
         };
         match done {
             Ok(()) => {
-                return Ok(
-                    Redirect::to(&format!("{}?done={}", campaign_path(id), verb.word())).into_response()
-                );
+                return Ok(verb.finished(&campaign_path(id)));
             }
             Err(error @ CommandError::NoCampaign(_)) => return Err(error.into()),
             Err(error) => wrong.refuse(error),
@@ -270,17 +262,14 @@ async fn page(
                 }
                 (plan::facts(viewer, &campaign.plan))
             }
-            form method="post" action=(format!("{}/{}", campaign_path(id), verb.word())) {
+            form method="post" action=(verb.address(&campaign_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Approve { input type="hidden" name="seen" value=(report.hash); }
                 @if verb == Verb::Consent && let Some(hash) = report.amendment_hash { input type="hidden" name="seen" value=(hash); }
                 @if verb.wants_reason() {
                     (field("reason", "Why").hint("Whoever looks at the campaign and the audit log reads it.").text(fields, wrong))
                 }
-                div.buttons {
-                    button.button.first.(if verb == Verb::Stop { "danger" } else { "" }) { (verb.title()) }
-                    a.button href=(campaign_path(id)) { "Leave it as it is" }
-                }
+                (verb.form_buttons(&campaign_path(id)))
             }
         }
     };
