@@ -13,3 +13,5 @@ pub mod object;
 pub mod postgres;
 #[cfg(feature = "redb")]
 pub mod redb;
+#[cfg(any(feature = "postgres", feature = "redb"))]
+mod shared_fault;

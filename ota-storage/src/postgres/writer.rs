@@ -14,10 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_postgres::types::ToSql;
 
 use super::commit::{self, Changes, Known, Name, Plan, Strength};
-use super::error::{Fault, SharedFault};
+use super::error::Fault;
 use super::read;
 use super::schema::{AUDIT_ADD, AUDIT_END, AUDIT_MOVE_END, COUNT, Family};
 use super::session::{Session, Sessions};
+use crate::shared_fault::SharedFault;
 
 /// How often a batch is tried before its callers are told to try again later.
 const ATTEMPTS_MAX: u32 = 8;
@@ -88,7 +89,7 @@ pub(super) async fn run(
 async fn carry_out(sessions: &Sessions, mut batch: Vec<Call>, before: oneshot::Receiver<()>) {
     let sizes: Vec<usize> = batch.iter().map(|call| call.units.len()).collect();
     let units: Vec<PreparedUnit> = batch.iter_mut().flat_map(|call| mem::take(&mut call.units)).collect();
-    let done = commit(sessions, &units).await.map_err(|fault| SharedFault(Arc::new(fault)));
+    let done = commit(sessions, &units).await.map_err(SharedFault::from);
     // Its sender is dropped once the batch before has been answered: an error is all that ever comes.
     let _ = before.await;
     let mut outcomes = done.as_ref().ok().into_iter().flatten().cloned();

@@ -1,11 +1,11 @@
 //! What went wrong, and what it means: for the caller a kind, for the writer whether to open the file again.
 
-use core::fmt;
 use core::panic::AssertUnwindSafe;
 use std::io;
-use std::sync::Arc;
 
 use ota_core::fleet::{RecordError, StoreError, StoreErrorKind};
+
+use crate::shared_fault::SharedFault;
 
 /// Any failure inside this backend.
 #[derive(Debug, thiserror::Error)]
@@ -88,25 +88,9 @@ impl From<Fault> for StoreError {
     }
 }
 
-/// One failure that several calls are told of.
-#[derive(Debug, Clone)]
-pub(super) struct SharedFault(pub(super) Arc<Fault>);
-
-impl SharedFault {
-    pub(super) fn to_store_error(&self) -> StoreError {
-        StoreError::new(self.0.kind(), self.clone())
-    }
-}
-
-impl fmt::Display for SharedFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl core::error::Error for SharedFault {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        core::error::Error::source(self.0.as_ref())
+impl From<Fault> for SharedFault {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.kind(), fault)
     }
 }
 

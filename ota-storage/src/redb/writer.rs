@@ -14,9 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Medium;
 use super::commit::Batch;
-use super::error::{Fault, SharedFault, caught};
+use super::error::{Fault, caught};
 use super::lease::Leases;
 use super::schema;
+use crate::shared_fault::SharedFault;
 
 /// How long the first attempt to open the file again waits, and the longest wait between two.
 const REOPEN_DELAY_MIN: Duration = Duration::from_millis(10);
@@ -131,7 +132,7 @@ impl Writer {
     fn carry_out(&mut self, mut calls: Calls) {
         let database = match self.open_database() {
             Ok(database) => database,
-            Err(fault) => return calls.refuse(&SharedFault(Arc::new(fault))),
+            Err(fault) => return calls.refuse(&fault.into()),
         };
         let compactions = core::mem::take(&mut calls.compactions);
         if !(calls.commits.is_empty() && calls.leases.is_empty()) {
@@ -145,7 +146,7 @@ impl Writer {
                 }
                 Err(fault) => {
                     self.note(&fault);
-                    calls.refuse(&SharedFault(Arc::new(fault)));
+                    calls.refuse(&fault.into());
                 }
             }
         }
@@ -204,7 +205,7 @@ impl Writer {
         if let Err(fault) = &result {
             self.note(fault);
         }
-        let result = result.map_err(|fault| SharedFault(Arc::new(fault)));
+        let result = result.map_err(SharedFault::from);
         for answer in answers {
             let _ = answer.send(result.clone().map_err(|fault| fault.to_store_error()));
         }
