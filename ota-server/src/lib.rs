@@ -16,6 +16,7 @@ mod digest;
 pub mod engine;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod moving;
 #[cfg(feature = "program")]
 pub mod program;
 pub mod rules;

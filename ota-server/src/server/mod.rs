@@ -21,6 +21,7 @@ mod lists;
 mod passwords;
 mod queries;
 pub(crate) mod secrets;
+mod several;
 mod sft;
 mod signing;
 mod tick;
@@ -89,6 +90,8 @@ pub struct Config {
     pub grant_key_life: Millis,
     /// How many events one commit takes at most.
     pub batch_max: usize,
+    /// How often what other servers on the same store may have changed is read anew; 0 if there are no others.
+    pub refresh_every: Millis,
 }
 
 impl Default for Config {
@@ -105,6 +108,7 @@ impl Default for Config {
             course_every: Millis(3_600_000),
             grant_key_life: Millis(24 * 3_600_000),
             batch_max: 1024,
+            refresh_every: Millis(0),
         }
     }
 }
@@ -157,6 +161,10 @@ struct Inner {
     group_sizes: Mutex<HashMap<(CampaignId, u16), groups::GroupSize>>,
     /// When the spread of revisions over each product is noted next.
     courses_due: Mutex<HashMap<ProductIdBuf, Timestamp>>,
+    /// What this server calls itself among others on the same store.
+    name: String,
+    /// When what others may have changed was last read.
+    refreshed: Mutex<Timestamp>,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
     #[cfg(feature = "http")]
@@ -232,6 +240,15 @@ impl Builder {
     pub async fn start(self) -> Result<Server, StoreError> {
         let watched = Arc::new(WatchedStore::new(self.store));
         let store: Arc<dyn FleetStore> = Arc::clone(&watched) as _;
+        let name = match self.config.refresh_every {
+            // Nobody calls it by a name.
+            Millis(0) => String::new(),
+            _ => {
+                let mut name = [0; 16];
+                self.entropy.fill(&mut name);
+                name.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        };
         let inner = Inner {
             catalog: Catalog::new(Arc::clone(&store), Arc::clone(&self.blobs)),
             shelf: Shelf::new(Arc::clone(&self.blobs), self.config.cache_bytes_max),
@@ -250,6 +267,8 @@ impl Builder {
             refusals: Refusals::default(),
             group_sizes: Mutex::default(),
             courses_due: Mutex::default(),
+            name,
+            refreshed: Mutex::new(self.clock.now()),
             ticking: tokio::sync::Mutex::default(),
             #[cfg(feature = "http")]
             passwords: passwords::Passwords::default(),

@@ -46,19 +46,27 @@ impl Server {
     /// [`StoreError`]; what was not done is done by the next tick.
     pub async fn tick(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.inner.ticking.lock().await;
+        self.refresh().await?;
         self.renew_keyring().await?;
-        for view in self.inner.catalog.known() {
-            for campaign in &view.campaigns {
-                self.advance(&view, campaign).await?;
+        let is_the_one = self.is_the_one().await?;
+        if is_the_one {
+            for view in self.inner.catalog.known() {
+                for campaign in &view.campaigns {
+                    self.advance(&view, campaign).await?;
+                }
+                self.note_courses(&view).await?;
             }
-            self.note_courses(&view).await?;
+            self.checkpoint().await?;
         }
-        self.checkpoint().await?;
         let mut out = Vec::new();
         self.take_back(&mut out).await?;
-        self.sweep(&mut out).await?;
+        if is_the_one {
+            self.sweep(&mut out).await?;
+        }
         self.sft_due(&mut out).await;
-        self.notify(&mut out).await?;
+        if is_the_one {
+            self.notify(&mut out).await?;
+        }
         if !out.is_empty() {
             // Whoever is not told now learns it at the next check-in.
             let _ = self.inner.link.send(out).await;

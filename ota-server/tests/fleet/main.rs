@@ -8,6 +8,7 @@ mod elsewhere;
 mod evidence;
 mod kept;
 mod permission;
+mod several;
 mod sft;
 mod slice;
 mod small;

@@ -40,7 +40,7 @@ impl Clock for HandClock {
 }
 
 /// Bytes that differ each time, from a seed.
-pub(crate) struct Seeded(AtomicU64);
+pub(crate) struct Seeded(pub(crate) AtomicU64);
 
 impl Seeded {
     pub(crate) const fn new(seed: u64) -> Self {
