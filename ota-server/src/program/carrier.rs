@@ -276,21 +276,8 @@ fn tls(broker: &ExternalSettings) -> Result<Option<Arc<rustls::ClientConfig>>, F
         }
         return Ok(None);
     };
-    let wrong = |what: &str, why: &dyn core::error::Error| {
-        Failure::caused(format_args!("{what} cannot be used"), why, "give a PEM file with what is named")
-    };
-    let mut roots = rustls::RootCertStore::empty();
-    let authorities = CertificateDer::pem_file_iter(ca).map_err(|why| wrong("mqtt.ca", &why))?;
-    for authority in authorities {
-        let authority = authority.map_err(|why| wrong("mqtt.ca", &why))?;
-        roots.add(authority).map_err(|why| wrong("mqtt.ca", &why))?;
-    }
-    if roots.is_empty() {
-        return Err(Failure::new(
-            "mqtt.ca holds no certificate",
-            "give a PEM file with the broker's authority",
-        ));
-    }
+    let wrong = super::tls::unusable;
+    let roots = super::tls::authorities("mqtt.ca", ca)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

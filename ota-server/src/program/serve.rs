@@ -10,8 +10,6 @@ use ota_core::crypto::SignatureAlgorithm;
 use ota_core::crypto::sign::{SignError, Signer};
 use ota_core::fleet::records::{PersonRole, PrincipalRecord, RoleGrant};
 use ota_core::time::Millis;
-use ota_storage::object::ObjectBlobStore;
-use ota_storage::redb::{RedbOptions, RedbStore};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,7 +20,7 @@ use super::installation::Installation;
 use super::outbound::HttpFetcher;
 use super::settings::Settings;
 use super::webhooks::Webhooks;
-use super::{Failure, log};
+use super::{Failure, log, stores};
 use crate::console;
 use crate::http::body::InstallationView;
 use crate::http::{self, chain};
@@ -99,21 +97,23 @@ impl Running {
             Failure::caused(format_args!("cannot listen on {}", settings.http_listen), &why, way_out)
         })?;
         let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
-        let (store, blobs) = open(&installation).await?;
+        let (store, blobs) = stores::open(&settings.store, &installation).await?;
         let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
         let (signer, public) = installation.assignment_signer()?;
         let server = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy))
             .signer(Arc::new(KeySigner::for_all(Boxed(signer))))
             .fetcher(Arc::new(HttpFetcher::new(settings.inside)))
+            .secrets(stores::secrets(settings.wrapping_key.as_deref())?)
             .config(Config {
                 next_check_in: settings.check_in,
                 assignment_life: settings.assignment_life,
                 cache_bytes_max: settings.cache_bytes,
+                refresh_every: stores::refresh_every(&settings.store),
                 ..Config::default()
             })
             .start()
             .await
-            .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the data folder"))?;
+            .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the store"))?;
         let first = first_administrator(&server, first).await?;
         let webhooks = settings.webhook.as_ref();
         let webhooks =
@@ -241,27 +241,6 @@ impl Drop for Running {
         self.conversation.abort();
         self.webhooks.iter().for_each(JoinHandle::abort);
     }
-}
-
-async fn open(installation: &Installation) -> Result<(Arc<RedbStore>, Arc<ObjectBlobStore>), Failure> {
-    let (store, files) = (installation.store(), installation.files());
-    let opened = tokio::task::spawn_blocking(move || {
-        let opened = RedbStore::open(&store, RedbOptions::default());
-        let store = opened.map_err(|why| {
-            let way_out = "is another server running on it? Give another folder with --data, or end that one";
-            Failure::caused(format_args!("cannot open the store {}", store.display()), &why, way_out)
-        })?;
-        // Only whoever has the store may clear away what uploads have left.
-        let blobs = ObjectBlobStore::local(&files).map_err(|why| {
-            Failure::caused(
-                format_args!("cannot open the files {}", files.display()),
-                &why,
-                "check the folder",
-            )
-        })?;
-        Ok((Arc::new(store), Arc::new(blobs)))
-    });
-    opened.await.map_err(|why| Failure::caused("the store was not opened", &why, ""))?
 }
 
 /// Makes the first administrator and a token, if nobody was ever made or somebody asks for it at the machine itself.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ota_core::time::Millis;
 use ota_core::wire::topic::TopicPrefix;
+use ota_storage::postgres::Upgrade;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -43,6 +44,30 @@ const fn setting(
 /// All settings.
 pub const SETTINGS: &[Setting] = &[
     setting("data", "ota-data", "a folder", "where everything is kept"),
+    setting(
+        "store.postgres",
+        "",
+        "postgres://USER:PASSWORD@HOST/DATABASE; nothing for a file in the data folder",
+        "the database that servers share",
+    ),
+    setting(
+        "store.postgres_ca",
+        "",
+        "a PEM file; nothing for a connection without TLS",
+        "the authorities that the database's certificate may come from",
+    ),
+    setting(
+        "store.upgrade",
+        "at-start",
+        "at-start or by-hand",
+        "whether this server may bring the tables of the database up to date",
+    ),
+    setting(
+        "store.wrapping_key_file",
+        "",
+        "a file with 64 hexadecimal digits; nothing to keep them as they are",
+        "the key that wraps the secrets in the store, the same for all servers",
+    ),
     setting(
         "http.listen",
         "127.0.0.1:8480",
@@ -249,6 +274,10 @@ pub enum SettingError {
 pub struct Settings {
     /// Where everything is kept.
     pub data: PathBuf,
+    /// Where records are kept.
+    pub store: StoreSettings,
+    /// The file with the key that wraps secrets, if they are wrapped.
+    pub wrapping_key: Option<PathBuf>,
     /// Where the HTTP API listens.
     pub http_listen: SocketAddr,
     /// Where people reach it, if not at that address; without a slash at its end.
@@ -269,6 +298,33 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// How much is logged.
     pub log: LevelFilter,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// In a file of the data folder.
+    File,
+    /// In a database that servers share.
+    Postgres(PostgresSettings),
+}
+
+/// How the database is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// The connection string.
+    pub url: String,
+    /// Authorities of the database's certificate; `None` for a connection without TLS.
+    pub ca: Option<PathBuf>,
+    /// Whether the tables may be brought up to date.
+    pub upgrade: Upgrade,
+}
+
+impl fmt::Debug for PostgresSettings {
+    /// Leaves the connection string out, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSettings").field("ca", &self.ca).finish_non_exhaustive()
+    }
 }
 
 /// The broker that devices connect to.
@@ -441,6 +497,8 @@ impl Layers {
         }
         Ok(Settings {
             data: self.read("data", |text| (!text.is_empty()).then(|| PathBuf::from(text)))?,
+            store: self.store()?,
+            wrapping_key: self.existing_file("store.wrapping_key_file")?,
             http_listen: listen,
             public_url: self.read("http.public_url", public_url)?,
             file_bytes_max: self.read("http.file_mib_max", mib)?,
@@ -474,6 +532,27 @@ impl Layers {
         Ok(Some(WebhookSettings { url, secret_file }))
     }
 
+    fn store(&self) -> Result<StoreSettings, SettingError> {
+        let ca = self.existing_file("store.postgres_ca")?;
+        let upgrade = self.read("store.upgrade", |text| match text {
+            "at-start" => Some(Upgrade::AtStart),
+            "by-hand" => Some(Upgrade::ByHand),
+            _ => None,
+        })?;
+        Ok(match self.text("store.postgres").0 {
+            "" => StoreSettings::File,
+            url => StoreSettings::Postgres(PostgresSettings { url: url.to_owned(), ca, upgrade }),
+        })
+    }
+
+    /// A file that has to be there, or none.
+    fn existing_file(&self, key: &'static str) -> Result<Option<PathBuf>, SettingError> {
+        self.read(key, |text| match text {
+            "" => Some(None),
+            text => Path::new(text).is_file().then(|| Some(PathBuf::from(text))),
+        })
+    }
+
     fn broker(&self) -> Result<BrokerSettings, SettingError> {
         let kind = self.read("mqtt.broker", |text| match text {
             "none" | "embedded" => Some(None),
@@ -484,12 +563,7 @@ impl Layers {
             }
         })?;
         let prefix = self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?;
-        let file = |key| {
-            self.read(key, |text| match text {
-                "" => Some(None),
-                text => Path::new(text).is_file().then(|| Some(PathBuf::from(text))),
-            })
-        };
+        let file = |key| self.existing_file(key);
         let identity = match (file("mqtt.certificate")?, file("mqtt.key")?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
@@ -611,6 +685,9 @@ mod tests {
             ("calls.inside_networks", "maybe"),
             ("cache_mib", "-1"),
             ("log", "loud"),
+            ("store.postgres_ca", "no such file"),
+            ("store.upgrade", "yes"),
+            ("store.wrapping_key_file", "no such file"),
         ];
         for (key, value) in wrong {
             let message = with(key, value).unwrap_err().to_string();

@@ -1,6 +1,10 @@
 //! The program `ota` as people and scripts use it: the real binary, a real server, a temporary folder.
 
 mod broker;
+mod postgres;
+#[path = "../../../ota-storage/tests/postgres/server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest of it")]
+mod postgres_server;
 mod support;
 mod webhooks;
 

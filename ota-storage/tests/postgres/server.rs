@@ -106,6 +106,20 @@ impl Postgres {
         self.url(name)
     }
 
+    /// Carries out statements in a database, as its superuser.
+    ///
+    /// # Panics
+    /// If they are refused.
+    pub fn sql(&self, database: &str, statements: &str) {
+        let home = self.folder.path().join("home");
+        let done = command(&self.programs.join("psql"), &home)
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "ota", "-d", database])
+            .args(["-v", "ON_ERROR_STOP=1", "-c", statements])
+            .output()
+            .expect("psql runs");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// The port on the loopback interface.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -164,7 +178,7 @@ fn programs() -> Option<PathBuf> {
     found.sort();
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&on_path).chain(found.into_iter().rev().map(|(_, folder)| folder)).find(|folder| {
-        ["createdb", "initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
+        ["createdb", "initdb", "postgres", "psql"].iter().all(|program| folder.join(program).is_file())
     })
 }
 

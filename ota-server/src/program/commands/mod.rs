@@ -1,4 +1,4 @@
-//! The command line. Each command is a few requests to a server; none of them opens the store.
+//! The command line. Each command is a few requests to a server; but for `ota store`, none of them opens the store.
 
 mod campaign;
 mod device;
@@ -10,6 +10,7 @@ mod login;
 mod package;
 mod people;
 mod serve;
+mod store;
 
 use std::path::PathBuf;
 
@@ -92,6 +93,9 @@ enum Command {
     /// Read and verify the audit chain
     #[command(subcommand)]
     Audit(people::AuditCommand),
+    /// Work on the store itself, while no server runs
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Stop all campaigns, of one product or of the whole installation
     StopEverything(people::StopEverything),
 }
@@ -123,6 +127,7 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Campaign(command) => command.run(&context()?),
         Command::Person(command) => command.run(&context()?),
         Command::Audit(command) => command.run(&context()?),
+        Command::Store(command) => command.run(),
         Command::StopEverything(command) => command.run(&context()?),
     }
 }
