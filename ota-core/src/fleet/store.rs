@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::{
     AuditDraft, AuditEntry, CounterChange, CounterKey, CounterPrefix, Key, Query, Record, StoreError,
 };
-use crate::time::Millis;
+use crate::time::{Millis, Timestamp};
 
 /// How often a record has been written. 0 means that it is not there; one that comes back after its removal begins
 /// again with 1.
@@ -93,6 +93,8 @@ pub struct Lease {
     pub token: u64,
     /// How long it still lasts, by the clock of the store.
     pub left: Millis,
+    /// What the clock of the store shows, if it is one that servers on different machines share.
+    pub now: Option<Timestamp>,
 }
 
 /// The store of the fleet.

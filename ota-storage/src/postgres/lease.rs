@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use ota_core::fleet::{Lease, LeaseRequest};
-use ota_core::time::Millis;
+use ota_core::time::{Millis, Timestamp};
 
 use super::error::Fault;
 use super::session::Session;
@@ -17,7 +17,8 @@ const TAKE: &str = "\
     token = held.token + CASE \
     WHEN held.until > clock_timestamp() AND held.holder = excluded.holder THEN 0 ELSE 1 END \
     WHERE held.until <= clock_timestamp() OR held.holder = excluded.holder \
-    RETURNING token, greatest(floor(extract(epoch FROM until - clock_timestamp()) * 1000), 0)::int8";
+    RETURNING token, greatest(floor(extract(epoch FROM until - clock_timestamp()) * 1000), 0)::int8, \
+    floor(extract(epoch FROM clock_timestamp()) * 1000)::int8";
 
 /// The token stays, so that the next one is higher.
 const GIVE_BACK: &str =
@@ -42,5 +43,7 @@ pub(super) async fn answer(session: &Session, request: &LeaseRequest) -> Result<
     let left: i64 = row.try_get(1)?;
     // The clock of the database may have been set back since the row was written.
     let left = Millis(left.unsigned_abs().min(request.duration.0));
-    Ok(Some(Lease { token: row.try_get::<_, i64>(0)?.cast_unsigned(), left }))
+    let now: i64 = row.try_get(2)?;
+    let now = Some(Timestamp(now.cast_unsigned()));
+    Ok(Some(Lease { token: row.try_get::<_, i64>(0)?.cast_unsigned(), left, now }))
 }

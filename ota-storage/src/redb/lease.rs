@@ -50,7 +50,7 @@ impl Leases {
         let duration = Duration::from_millis(request.duration.0).min(CENTURY);
         let held = Held { holder: request.holder.clone(), token, until: now + duration };
         self.held.insert(request.name.clone(), held);
-        Ok((Some(Lease { token, left: request.duration }), raised))
+        Ok((Some(Lease { token, left: request.duration, now: None }), raised))
     }
 }
 

@@ -215,7 +215,7 @@ impl State {
         let until = now.checked_add(Duration::from_millis(request.duration.0))?;
         let lease = HeldLease { holder: request.holder.clone(), token, until };
         self.leases.insert(request.name.clone(), lease);
-        Some(Lease { token, left: request.duration })
+        Some(Lease { token, left: request.duration, now: None })
     }
 }
 
