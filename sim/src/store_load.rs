@@ -70,6 +70,7 @@ impl Fleet {
             metadata_bytes_max: None,
             evidence_key: None,
             evidence_seen: None,
+            waits_with: None,
         }
     }
 

@@ -78,6 +78,17 @@ pub struct WantChunk {
     pub length: u64,
 }
 
+/// Who hears a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// This session alone: everything that the device says and is told.
+    Alone,
+    /// Other servers, too: what they have served is seen by what the device asks for next.
+    Shared,
+    /// This session from now on: it was restored from the attempt, and the device's message shows how far it is.
+    Restored,
+}
+
 /// What a message of a device leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -121,11 +132,20 @@ impl Session {
 
     /// Takes a message. `nonce` is what stands for the nonce that this protocol does not have.
     #[must_use]
-    pub fn hear(&mut self, message: &sft::Up<'_>, nonce: Nonce, is_restored: bool, now: Timestamp) -> Step {
+    pub fn hear(&mut self, message: &sft::Up<'_>, nonce: Nonce, hearing: Hearing, now: Timestamp) -> Step {
         match message {
             sft::Up::FileInfo(info) => self.file_info(info, nonce, now),
-            sft::Up::GetChunk(wanted) => self.get_chunk(wanted, is_restored),
-            sft::Up::Status(status) => self.status(status),
+            sft::Up::GetChunk(wanted) => self.get_chunk(wanted, hearing),
+            sft::Up::Status(status) => self.status(status, hearing),
+        }
+    }
+
+    /// The offer that the device is fetching.
+    #[must_use]
+    pub fn offer_id(&self) -> Option<OfferId> {
+        match &self.state {
+            State::Fetching(fetch) => Some(fetch.offer),
+            _ => None,
         }
     }
 
@@ -162,12 +182,21 @@ impl Session {
         Step::CheckIn(check_in)
     }
 
-    fn get_chunk(&mut self, wanted: &GetChunk<'_>, is_restored: bool) -> Step {
+    fn get_chunk(&mut self, wanted: &GetChunk<'_>, hearing: Hearing) -> Step {
         let State::Fetching(fetch) = &mut self.state else { return Step::Lost };
-        let Some(place) = fetch.place_of(&wanted.file) else { return Step::Dropped };
+        let Some(place) = fetch.place_of(&wanted.file) else {
+            return if hearing == Hearing::Shared { Step::Lost } else { Step::Dropped };
+        };
         let offset = u64::from(wanted.offset);
-        if is_restored {
-            (fetch.at, fetch.next) = (place, offset);
+        match hearing {
+            Hearing::Alone => {}
+            // A copy, or another server has begun anew with the device: the attempt tells which.
+            Hearing::Shared if (place, offset) < (fetch.at, fetch.next) => return Step::Lost,
+            Hearing::Shared if (place, offset) == (fetch.at, fetch.next) => {}
+            // A device asks for what comes next only when it has what was before.
+            Hearing::Shared | Hearing::Restored => {
+                (fetch.at, fetch.next, fetch.owed) = (place, offset, None);
+            }
         }
         // Files come in their order, chunks of a file in theirs. A copy of a request would be answered by a copy of
         // a chunk, which breaks the hash and then the client.
@@ -195,10 +224,11 @@ impl Session {
         Step::Chunk(chunk)
     }
 
-    fn status(&mut self, status: &Status<'_>) -> Step {
-        let State::Fetching(fetch) = &mut self.state else { return Step::Nothing };
+    fn status(&mut self, status: &Status<'_>, hearing: Hearing) -> Step {
+        let unknown = || if hearing == Hearing::Shared { Step::Lost } else { Step::Nothing };
+        let State::Fetching(fetch) = &mut self.state else { return unknown() };
         let fetch = &mut **fetch;
-        let Some(place) = fetch.place_of(&status.file) else { return Step::Nothing };
+        let Some(place) = fetch.place_of(&status.file) else { return unknown() };
         let done = fetch.files.iter().take(place + 1).map(|file| file.size).sum();
         let report = |phase, code| {
             Step::Report(Report {
@@ -215,10 +245,10 @@ impl Session {
         if status.code != StatusCode::OK {
             return report(Phase::Failed, code_of(status.code));
         }
+        // Files come in their order: what other servers were told of the files before this one went well.
+        let first = if hearing == Hearing::Alone { place } else { 0 };
         let mark = |marks: &mut Vec<bool>| {
-            if let Some(mark) = marks.get_mut(place) {
-                *mark = true;
-            }
+            marks.iter_mut().take(place + 1).skip(first).for_each(|mark| *mark = true);
             marks.iter().all(|mark| *mark)
         };
         match status.phase {

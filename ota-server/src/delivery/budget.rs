@@ -1,7 +1,13 @@
 //! Budgets: how much may flow now, and how long to wait when that is used up. Time is an argument.
+//!
+//! Several servers share the limits of a campaign by its *turnstile*: a record that every admission writes, in the same
+//! unit as the offer. What a server knows of the places that are taken was read after it had read the turnstile; nobody
+//! else has admitted anybody since, if the unit is committed, and whoever left meanwhile only made room. So no limit is
+//! exceeded at any moment, whichever server stops, starts or stalls, and nothing has to expire.
 
 use std::collections::HashMap;
 
+use ota_core::fleet::Version;
 use ota_core::fleet::records::Limits;
 use ota_core::number::CampaignId;
 use ota_core::text::DeviceIdBuf;
@@ -54,10 +60,55 @@ impl Flow {
         let full = u128::from(self.amount) * u128::from(self.period.0);
         self.level = (self.level + u128::from(amount) * u128::from(self.period.0)).min(full);
     }
+
+    /// A flow as another server left it. What cannot be read is empty at this moment.
+    #[must_use]
+    pub fn restored(amount: u64, period: Millis, text: &str, now: Timestamp) -> Self {
+        let full = u128::from(amount) * u128::from(period.0);
+        let read = text
+            .split_once(' ')
+            .and_then(|(level, filled)| Some((level.parse::<u128>().ok()?, filled.parse::<u64>().ok()?)));
+        let (level, filled) = read.unwrap_or((0, now.0));
+        Self { amount, period, level: level.min(full), filled: Timestamp(filled) }
+    }
+
+    /// What [`restored`](Self::restored) reads.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{} {}", self.level, self.filled.0)
+    }
 }
 
-/// How long a device waits for a place of those who download at once.
-const PLACE_RETRY: Millis = Millis(30_000);
+/// The state of a campaign's turnstile, as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Turnstile {
+    /// Its version; 0 if nobody has gone through it yet.
+    pub version: Version,
+    /// What is left of the rate, as [`Flow::to_text`] writes it; nothing if nobody has gone through it yet.
+    pub offers: Option<Box<str>>,
+}
+
+/// What the store knows of a campaign's limits.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The turnstile, read before the places; `None` for the only server.
+    pub turnstile: Option<Turnstile>,
+    /// The devices that take a place, and their sites.
+    pub places: Vec<(DeviceIdBuf, Box<str>)>,
+}
+
+/// How long a server goes by the places that it has read, if others admit and discharge devices, too.
+const BELIEVED: Millis = Millis(1_000);
+/// How long bytes that were withdrawn from a shared bandwidth may be used.
+const CREDIT_LIFE: Millis = Millis(250);
+
+const MINUTE: Millis = Millis(60_000);
+const SECOND: Millis = Millis(1_000);
+/// How long a device waits for a place of those who download at once, at least and at most.
+const PLACE_RETRY_MIN: Millis = Millis(1_000);
+const PLACE_RETRY_MAX: Millis = Millis(30_000);
+/// How far apart those who wait are told to come back, so that few come soon and many do not come at once.
+const PLACE_RETRY_STEP: Millis = Millis(100);
 
 /// What the limits of one campaign have left.
 #[derive(Debug, Clone)]
@@ -71,6 +122,12 @@ struct Left {
     sites: HashMap<Box<str>, u32>,
     /// Whether the places are surely those that the store knows.
     is_sure: bool,
+    /// The turnstile as the store has it, and when that was read.
+    turnstile: Option<(Turnstile, Timestamp)>,
+    /// When the last of those who found no place was told to come back.
+    retry_at: Timestamp,
+    /// Bytes that were withdrawn from the shared bandwidth, and until when they may be used.
+    credit: (u64, Timestamp),
 }
 
 /// What the limits of all campaigns have left, on this server.
@@ -80,51 +137,44 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Makes sure that a campaign's limits are known, and are the present ones.
-    ///
-    /// `places` are the devices that take one already, as the store knows them; asked for once.
-    pub fn know(
-        &mut self,
-        campaign: CampaignId,
-        limits: &Limits,
-        places: impl FnOnce() -> Vec<(DeviceIdBuf, Box<str>)>,
-        now: Timestamp,
-    ) {
-        let mut former = None;
-        if let Some(left) = self.campaigns.get_mut(&campaign) {
-            if left.limits == *limits && left.is_sure {
-                return;
-            }
-            if left.limits == *limits {
-                left.places.clear();
-                left.sites.clear();
-                left.is_sure = true;
-                for (device, site) in places() {
-                    left.place(device, site);
-                }
-                return;
-            }
-            former = left.is_sure.then(|| left.places.drain().collect());
-        }
+    /// Makes the limits of a campaign known, with what the store knows of them.
+    pub fn know(&mut self, campaign: CampaignId, limits: &Limits, found: Found, now: Timestamp) {
+        let former = self.campaigns.remove(&campaign).filter(|left| left.limits == *limits);
         let flow = |amount: u64, period| (amount > 0).then(|| Flow::new(amount, period, now));
-        let mut left = Left {
+        let offers = u64::from(limits.devices_per_minute);
+        let mut left = former.unwrap_or_else(|| Left {
             limits: *limits,
-            offers: flow(u64::from(limits.devices_per_minute), Millis(60_000)),
-            bytes: flow(limits.bytes_per_second, Millis(1000)),
+            offers: flow(offers, MINUTE),
+            bytes: flow(limits.bytes_per_second, SECOND),
             places: HashMap::new(),
             sites: HashMap::new(),
             is_sure: true,
-        };
-        for (device, site) in former.unwrap_or_else(places) {
+            turnstile: None,
+            retry_at: now,
+            credit: (0, now),
+        });
+        left.is_sure = true;
+        left.places.clear();
+        left.sites.clear();
+        for (device, site) in found.places {
             left.place(device, site);
         }
+        if let (Some(flow), Some(text)) =
+            (&mut left.offers, found.turnstile.as_ref().and_then(|it| it.offers.as_ref()))
+        {
+            *flow = Flow::restored(offers, MINUTE, text, now);
+        }
+        left.turnstile = found.turnstile.map(|turnstile| (turnstile, now));
         self.campaigns.insert(campaign, left);
     }
 
-    /// Whether a campaign's limits and places are known.
+    /// Whether these limits of a campaign are known, and what is known of its places is not too old to go by.
     #[must_use]
-    pub fn knows(&self, campaign: CampaignId) -> bool {
-        self.campaigns.get(&campaign).is_some_and(|left| left.is_sure)
+    pub fn knows(&self, campaign: CampaignId, limits: &Limits, now: Timestamp) -> bool {
+        self.campaigns.get(&campaign).is_some_and(|left| {
+            let is_fresh = |(_, read): &(Turnstile, Timestamp)| now.since(*read) < BELIEVED && now >= *read;
+            left.is_sure && left.limits == *limits && left.turnstile.as_ref().is_none_or(is_fresh)
+        })
     }
 
     /// A commit failed, and nobody knows whether it happened: places are asked for again before the next admission.
@@ -139,7 +189,7 @@ impl Budgets {
         self.campaigns.remove(&campaign);
     }
 
-    /// Admits a device to download, or says how long it should wait.
+    /// Admits a device to download, or says how long it should wait: also if the campaign's limits are not known.
     ///
     /// A device that has a place keeps it, and costs nothing.
     ///
@@ -152,18 +202,19 @@ impl Budgets {
         site: &str,
         now: Timestamp,
     ) -> Result<(), Millis> {
-        let Some(left) = self.campaigns.get_mut(&campaign) else { return Ok(()) };
-        if left.places.contains_key(device) {
+        let Some(left) = self.campaigns.get_mut(&campaign) else { return Err(PLACE_RETRY_MIN) };
+        // What others have taken from a device in the meantime, only the store knows.
+        if left.turnstile.is_none() && left.places.contains_key(device) {
             return Ok(());
         }
         let Limits { downloads_max, downloads_per_site_max, .. } = left.limits;
         let taken = u32::try_from(left.places.len()).unwrap_or(u32::MAX);
         if downloads_max > 0 && taken >= downloads_max {
-            return Err(PLACE_RETRY);
+            return Err(left.place_retry(now));
         }
         let at_site = left.sites.get(site).copied().unwrap_or(0);
         if downloads_per_site_max > 0 && !site.is_empty() && at_site >= downloads_per_site_max {
-            return Err(PLACE_RETRY);
+            return Err(left.place_retry(now));
         }
         if let Some(offers) = &mut left.offers {
             offers.take(1, now)?;
@@ -191,6 +242,26 @@ impl Budgets {
         }
     }
 
+    /// The turnstile of a campaign as the store has it, and as it is once everybody has gone through whom this server has
+    /// admitted since; `None` if the server is the only one, or the campaign has no such limits.
+    #[must_use]
+    pub fn turnstile(&self, campaign: CampaignId) -> Option<(Turnstile, Turnstile)> {
+        let left = self.campaigns.get(&campaign)?;
+        let (before, _) = left.turnstile.as_ref()?;
+        let offers = Some(left.offers.as_ref().map(Flow::to_text).unwrap_or_default().into());
+        let after = Turnstile { version: Version(before.version.0.saturating_add(1)), offers };
+        Some((before.clone(), after))
+    }
+
+    /// This has been committed as the state of a campaign's turnstile.
+    pub fn passed(&mut self, campaign: CampaignId, state: Turnstile) {
+        if let Some((turnstile, _)) =
+            self.campaigns.get_mut(&campaign).and_then(|left| left.turnstile.as_mut())
+        {
+            *turnstile = state;
+        }
+    }
+
     /// A device downloads although nobody asked: it was silent and has come back.
     pub fn came_back(&mut self, campaign: CampaignId, device: &DeviceIdBuf, site: &str) {
         if let Some(left) = self.campaigns.get_mut(&campaign).filter(|left| left.counts_places()) {
@@ -209,6 +280,33 @@ impl Budgets {
         }
     }
 
+    /// Takes bytes from what was withdrawn from a shared bandwidth; says how many bytes a second that is, if it is not
+    /// enough.
+    ///
+    /// # Errors
+    /// The bandwidth, to withdraw from.
+    pub fn use_credit(&mut self, campaign: CampaignId, bytes: u64, now: Timestamp) -> Result<(), u64> {
+        let Some(left) = self.campaigns.get_mut(&campaign) else { return Ok(()) };
+        if left.limits.bytes_per_second == 0 {
+            return Ok(());
+        }
+        let (credit, until) = &mut left.credit;
+        if *credit < bytes || now > *until {
+            return Err(left.limits.bytes_per_second);
+        }
+        *credit -= bytes;
+        Ok(())
+    }
+
+    /// Adds what was withdrawn from a shared bandwidth at this time.
+    pub fn add_credit(&mut self, campaign: CampaignId, bytes: u64, now: Timestamp) {
+        if let Some(left) = self.campaigns.get_mut(&campaign) {
+            let (credit, until) = left.credit;
+            let rest = if now > until { 0 } else { credit };
+            left.credit = (rest.saturating_add(bytes), now.plus(CREDIT_LIFE));
+        }
+    }
+
     /// How many devices take a place in a campaign.
     #[must_use]
     pub fn places(&self, campaign: CampaignId) -> usize {
@@ -219,6 +317,13 @@ impl Budgets {
 impl Left {
     const fn counts_places(&self) -> bool {
         self.limits.downloads_max > 0 || self.limits.downloads_per_site_max > 0
+    }
+
+    /// When a device for which there is no place should come back.
+    fn place_retry(&mut self, now: Timestamp) -> Millis {
+        let (first, last) = (now.plus(PLACE_RETRY_MIN), now.plus(PLACE_RETRY_MAX));
+        self.retry_at = self.retry_at.plus(PLACE_RETRY_STEP).clamp(first, last);
+        self.retry_at.since(now)
     }
 
     fn place(&mut self, device: DeviceIdBuf, site: Box<str>) {
@@ -259,7 +364,7 @@ mod tests {
 
     fn with(limits: Limits) -> Budgets {
         let mut budgets = Budgets::default();
-        budgets.know(CAMPAIGN, &limits, Vec::new, Timestamp(0));
+        budgets.know(CAMPAIGN, &limits, Found::default(), Timestamp(0));
         budgets
     }
 
@@ -328,5 +433,90 @@ mod tests {
             budgets.admit(CAMPAIGN, &device(2), "", Timestamp(0)).is_ok(),
             "what came to nothing costs nothing"
         );
+    }
+
+    /// A store of one campaign as several servers see it: the places taken, and the turnstile.
+    #[derive(Default)]
+    struct Shared {
+        places: std::collections::BTreeMap<DeviceIdBuf, Box<str>>,
+        turnstile: Turnstile,
+    }
+
+    impl Shared {
+        fn found(&self) -> Found {
+            let turnstile = self.turnstile.clone();
+            let places = self.places.iter().map(|(device, site)| (device.clone(), site.clone())).collect();
+            Found { turnstile: Some(turnstile), places }
+        }
+
+        /// Commits what a server has admitted, or refuses it because somebody else was faster: how many it was.
+        fn commit(&mut self, budgets: &mut Budgets, admitted: &[(DeviceIdBuf, String)]) -> u64 {
+            let (before, after) = budgets.turnstile(CAMPAIGN).unwrap();
+            if before != self.turnstile {
+                admitted.iter().for_each(|(device, _)| budgets.revoke(CAMPAIGN, device));
+                budgets.doubt();
+                return 0;
+            }
+            self.turnstile = after.clone();
+            budgets.passed(CAMPAIGN, after);
+            self.places.extend(admitted.iter().map(|(device, site)| (device.clone(), site.as_str().into())));
+            admitted.len() as u64
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn servers_that_know_nothing_of_each_other_never_exceed_a_limit_together(
+            steps in proptest::collection::vec((0..3_usize, 0..30_u32, 0..4_u8, 0..400_u64), 1..300)
+        ) {
+            let limits = Limits {
+                downloads_max: 7, downloads_per_site_max: 3, devices_per_minute: 20, ..Limits::default()
+            };
+            let mut store = Shared::default();
+            let mut servers = vec![Budgets::default(); 3];
+            let (mut now, mut admitted) = (Timestamp(1_000_000), 0_u64);
+            let began = now;
+            for (server, number, what, later) in steps {
+                now = now.plus(Millis(later));
+                let budgets = &mut servers[server];
+                if what == 0 {
+                    // One that leaves says so to any server; the others are not told.
+                    store.places.remove(&device(number));
+                    budgets.leave(CAMPAIGN, &device(number));
+                } else {
+                    if !budgets.knows(CAMPAIGN, &limits, now) {
+                        budgets.know(CAMPAIGN, &limits, store.found(), now);
+                    }
+                    // A few that came together.
+                    let together: Vec<_> = (number..number + u32::from(what))
+                        .map(|number| (device(number), format!("s{}", number % 3)))
+                        .filter(|(device, _)| !store.places.contains_key(device))
+                        .filter(|(device, site)| budgets.admit(CAMPAIGN, device, site, now).is_ok())
+                        .collect();
+                    admitted += store.commit(budgets, &together);
+                }
+                prop_assert!(store.places.len() <= 7);
+                for at in 0..3 {
+                    let at = format!("s{at}");
+                    prop_assert!(store.places.values().filter(|site| ***site == *at).count() <= 3);
+                }
+                prop_assert!(admitted <= 20 + 20 * now.since(began).0 / 60_000);
+            }
+        }
+    }
+
+    #[test]
+    fn a_campaign_whose_limits_are_not_known_admits_nobody() {
+        assert!(Budgets::default().admit(CAMPAIGN, &device(1), "", Timestamp(0)).is_err());
+    }
+
+    #[test]
+    fn those_who_find_no_place_come_back_soon_if_they_are_few_and_spread_if_they_are_many() {
+        let mut budgets = with(Limits { downloads_max: 1, ..Limits::default() });
+        budgets.admit(CAMPAIGN, &device(0), "", Timestamp(0)).unwrap();
+        let mut wait = |number| budgets.admit(CAMPAIGN, &device(number), "", Timestamp(0)).unwrap_err();
+        assert_eq!([wait(1), wait(2)], [Millis(1_000), Millis(1_100)]);
+        let waits: Vec<Millis> = (3..1_000).map(wait).collect();
+        assert!(waits.is_sorted() && waits.last() == Some(&PLACE_RETRY_MAX));
     }
 }

@@ -65,6 +65,12 @@ impl Keyring {
         self.0.iter().filter(|key| key.from <= now && lasts <= key.until).max_by_key(|key| key.from)
     }
 
+    /// Whether grants can be made now.
+    #[must_use]
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.current(now).is_some()
+    }
+
     /// Whether a new key has to be made: the present one will not outlive the grants of the next `ahead`.
     #[must_use]
     pub fn needs_key(&self, ahead: Millis, now: Timestamp) -> bool {

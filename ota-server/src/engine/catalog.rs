@@ -56,6 +56,26 @@ impl Catalog {
         self.views.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    /// Reads the views of these products anew, and forgets all others. Says whether anything had changed.
+    ///
+    /// Until it is done the former views stay in use.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the former views stay then.
+    pub async fn read_anew(&self, products: &[ProductIdBuf]) -> Result<bool, StoreError> {
+        let mut fresh = HashMap::new();
+        for id in products {
+            if let Some(view) = self.read(id).await? {
+                fresh.insert(id.clone(), Arc::new(view));
+            }
+        }
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        let is_same = views.len() == fresh.len()
+            && fresh.iter().all(|(id, view)| views.get(id).is_some_and(|known| known.is_same(view)));
+        *views = fresh;
+        Ok(!is_same)
+    }
+
     /// Forgets all views: something has changed.
     pub async fn refresh(&self) {
         self.views.write().unwrap_or_else(PoisonError::into_inner).clear();

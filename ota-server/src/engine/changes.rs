@@ -53,6 +53,31 @@ impl Changes {
         }
     }
 
+    /// Takes in what another unit does, as one with this; `false` if the two rely on different versions of a record, or
+    /// write the same one.
+    #[must_use]
+    pub fn join(&mut self, unit: Unit) -> bool {
+        let known =
+            |key: &Key| self.unit.expects.iter().find(|(known, _)| known == key).map(|(_, version)| *version);
+        let is_written = |key: &Key| unit.writes.iter().any(|write| write.key == *key);
+        let fits = |(key, version): &(Key, Version)| match known(key) {
+            Some(known) => known == *version && !is_written(key),
+            None => true,
+        };
+        if !unit.expects.iter().all(fits) {
+            return false;
+        }
+        for (key, version) in unit.expects {
+            self.rely(key, version);
+        }
+        self.unit.writes.extend(unit.writes);
+        self.unit.audit.extend(unit.audit);
+        for change in unit.counters {
+            *self.counts.entry(change.key).or_insert(0) += change.by;
+        }
+        true
+    }
+
     /// The unit.
     #[must_use]
     pub fn into_unit(mut self) -> Unit {

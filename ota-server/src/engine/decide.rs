@@ -57,6 +57,10 @@ pub struct Decision {
     pub refused: Option<RefuseCode>,
     /// The campaign whose blocks are being asked for.
     pub asked_for: Option<CampaignId>,
+    /// Campaigns whose turnstiles have to be written with it, because the device takes a place.
+    pub passes: Vec<CampaignId>,
+    /// What the device waited for here has become another server's, or nobody's.
+    pub is_stale: bool,
 }
 
 /// What becomes of the place that a device takes among those who download at once.
@@ -172,7 +176,7 @@ impl<'k> Draft<'k> {
     }
 
     /// The unit and what becomes of places.
-    fn finish(self, decision: &mut Decision) {
+    fn finish(self, budgets: &Budgets, decision: &mut Decision) {
         let mut changes = Changes::default();
         let mut is_changed = false;
         if self.device != self.known.device {
@@ -191,6 +195,7 @@ impl<'k> Draft<'k> {
                 (true, false) => decision.places.push((campaign, self.id.clone(), Place::Left)),
                 (false, true) => {
                     decision.places.push((campaign, self.id.clone(), Place::Taken(attempt.site.clone())));
+                    decision.passes.extend(budgets.turnstile(campaign).map(|_| campaign));
                 }
                 _ => {}
             }
@@ -268,6 +273,22 @@ pub const fn dialect_number(dialect: Dialect) -> u8 {
     }
 }
 
+/// The turn of a device may have come that waits with a check-in of the original protocol, which knows no `Busy`.
+///
+/// It waits with the server that has heard it last, until any server has made it an offer.
+pub fn turn(
+    context: &mut Context<'_>,
+    id: &DeviceIdBuf,
+    known: Option<&Known>,
+    said: &CheckIn,
+    dialect: Dialect,
+) -> Decision {
+    if known.is_none_or(|known| known.device.waits_with != Some(said.nonce)) {
+        return Decision { is_stale: true, ..Decision::default() };
+    }
+    check_in(context, id, known, said, dialect)
+}
+
 /// A device checks in.
 pub fn check_in(
     context: &mut Context<'_>,
@@ -297,6 +318,9 @@ pub fn check_in(
             draft.put(campaign, next, now);
         }
     }
+    if dialect == Dialect::Sft {
+        draft.device.waits_with = Some(said.nonce);
+    }
     let mut decision = Decision::default();
     let standing_device = draft.device.clone();
     let standing = Standing { id, device: &standing_device, is_sft: dialect == Dialect::Sft };
@@ -311,7 +335,7 @@ pub fn check_in(
             decision.said.push(answer.unwrap_or(Said::Refuse { code: RefuseCode::Internal, offer: None }));
         }
     }
-    draft.finish(&mut decision);
+    draft.finish(context.budgets, &mut decision);
     decision
 }
 
@@ -381,15 +405,13 @@ fn install(
             AttemptPhase::Downloading | AttemptPhase::Downloaded | AttemptPhase::Verified
         )
     });
-    if needs_place {
+    let has_place = known.as_ref().is_some_and(|attempt| takes_a_place(attempt.phase));
+    if needs_place && !has_place {
         if let Err(retry_after) = context.budgets.admit(campaign.id, id, &site, now) {
             decision.said.push(Said::Busy { retry_after });
             return;
         }
-        decision.admitted = known
-            .as_ref()
-            .is_none_or(|attempt| !takes_a_place(attempt.phase))
-            .then(|| (campaign.id, id.clone()));
+        decision.admitted = Some((campaign.id, id.clone()));
     }
     let view = Arc::clone(&draft.known.view);
     let Some(offer) = offer(context, id, &view, step, said, &draft.device, dialect) else {
@@ -449,6 +471,7 @@ fn install(
     next.sequence = None;
     draft.put(campaign.id, next, now);
     draft.device.attempt = Some(campaign.id);
+    draft.device.waits_with = None;
     draft.relies_on.push((campaign.id, campaign.version));
     decision.said.push(Said::Offer(Box::new(offer)));
 }
@@ -585,7 +608,7 @@ pub fn roots_of(product: &ProductIdBuf) -> [u8; 32] {
 
 /// A device reports about an offer.
 pub fn report(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     id: &DeviceIdBuf,
     known: Option<&Known>,
     said: &Report,
@@ -638,7 +661,7 @@ pub fn report(
     if let (Some(offer), Some(sequence)) = (said.offer, said.sequence) {
         decision.said.push(Said::ReportAck { offer, sequence });
     }
-    draft.finish(&mut decision);
+    draft.finish(context.budgets, &mut decision);
     decision
 }
 
@@ -676,13 +699,18 @@ pub fn asked(
     if let Some(next) = attempt::asked(latest, &draft.rules(campaign), context.now) {
         draft.put(campaign, next, context.now);
     }
-    draft.finish(&mut decision);
+    draft.finish(context.budgets, &mut decision);
     decision
 }
 
 /// The deadline of a device's attempt may have passed.
-pub fn overdue(now: Timestamp, id: &DeviceIdBuf, known: Option<&Known>, campaign: CampaignId) -> Decision {
-    let mut decision = Decision::default();
+pub fn overdue(
+    context: &mut Context<'_>,
+    id: &DeviceIdBuf,
+    known: Option<&Known>,
+    campaign: CampaignId,
+) -> Decision {
+    let (mut decision, now) = (Decision::default(), context.now);
     let Some(known) = known else { return decision };
     let mut draft = Draft::new(id, known);
     let next = draft
@@ -699,13 +727,13 @@ pub fn overdue(now: Timestamp, id: &DeviceIdBuf, known: Option<&Known>, campaign
     if let Some(next) = next {
         draft.put(campaign, next, now);
     }
-    draft.finish(&mut decision);
+    draft.finish(context.budgets, &mut decision);
     decision
 }
 
 /// The attempt is taken back: its campaign was stopped, or its release withdrawn.
 pub fn cancel(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     id: &DeviceIdBuf,
     known: Option<&Known>,
     campaign: CampaignId,
@@ -729,6 +757,6 @@ pub fn cancel(
     let code = ReportCode::Cancelled.number();
     let next = moved(latest, AttemptPhase::Cancelled, code, &draft.rules(campaign), context.now);
     draft.put(campaign, next, context.now);
-    draft.finish(&mut decision);
+    draft.finish(context.budgets, &mut decision);
     decision
 }

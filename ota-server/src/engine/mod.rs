@@ -7,9 +7,10 @@ pub mod catalog;
 mod changes;
 pub mod decide;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use ota_core::fleet::records::Attempt;
 use ota_core::fleet::{FleetStore, Key, Outcome, Record, StoreError, Stored, Unit, Version};
 use ota_core::number::CampaignId;
@@ -33,14 +34,28 @@ pub struct Event<K> {
     pub kind: K,
 }
 
+/// The limits of campaigns, which several servers may share.
+#[async_trait]
+pub(crate) trait SharedLimits: Sync {
+    /// Makes sure that the limits of these products' campaigns are known.
+    async fn know(&self, products: &[Arc<ProductView>]) -> Result<(), StoreError>;
+
+    /// Adds the turnstiles of these campaigns to a unit that admits devices to them.
+    fn close(&self, campaigns: &BTreeSet<CampaignId>, unit: &mut Changes);
+
+    /// The unit has been committed.
+    fn passed(&self, campaigns: &BTreeSet<CampaignId>);
+}
+
 /// Loads what is known about devices, decides all events, commits once, and plans again what conflicted.
 ///
-/// Every device comes at most once. `decide` is asked with what is known; a device that is not known gives `None`.
-/// The decisions come back in the order of the events; `Err` holds those that lost every race.
+/// Every device comes at most once. `decide` is asked with what is known, once the limits are; a device that is not known
+/// gives `None`. The decisions come back in the order of the events; `Err` holds those that lost every race.
 pub(crate) async fn run<K>(
     store: &Arc<dyn FleetStore>,
     catalog: &Catalog,
     events: &[Event<K>],
+    limits: &dyn SharedLimits,
     mut decide: impl FnMut(&Event<K>, Option<&Known>) -> Decision,
     mut undo: impl FnMut(&Decision),
 ) -> Result<Vec<Option<Decision>>, StoreError> {
@@ -54,23 +69,35 @@ pub(crate) async fn run<K>(
             catalog.refresh().await;
         }
         let known = load(store, catalog, open.iter().filter_map(|index| events.get(*index))).await?;
-        let mut units = Vec::new();
-        let mut waiting = Vec::new();
+        limits.know(&products(&known)).await?;
+        let mut round = Round::default();
         for (index, known) in open.iter().copied().zip(&known) {
             let Some(event) = events.get(index) else { continue };
             let mut decision = decide(event, known.as_ref());
             match decision.unit.take() {
-                Some(unit) => {
-                    units.push(unit);
-                    waiting.push((index, decision));
-                }
                 None => done[index] = Some(decision),
+                Some(unit) if decision.passes.is_empty() => {
+                    round.units.push(unit);
+                    round.single.push((index, decision));
+                }
+                Some(unit) => round.join(index, decision, unit),
             }
         }
         open.clear();
+        if !round.joined.is_empty() {
+            limits.close(&round.campaigns, &mut round.unit);
+            round.units.push(round.unit.into_unit());
+        }
         // After an error nobody knows what has happened: nothing is undone, the caller asks the store again.
-        let outcomes = commit(store, units).await?;
-        for ((index, decision), outcome) in waiting.into_iter().zip(outcomes) {
+        let mut outcomes = commit(store, round.units).await?;
+        if !round.joined.is_empty() {
+            let outcome = outcomes.pop().unwrap_or(Outcome::Committed);
+            if outcome == Outcome::Committed {
+                limits.passed(&round.campaigns);
+            }
+            outcomes.extend(round.joined.iter().map(|_| outcome.clone()));
+        }
+        for ((index, decision), outcome) in round.single.into_iter().chain(round.joined).zip(outcomes) {
             match outcome {
                 Outcome::Committed => done[index] = Some(decision),
                 Outcome::Conflict(_) => {
@@ -79,8 +106,51 @@ pub(crate) async fn run<K>(
                 }
             }
         }
+        for (index, decision) in round.left_out {
+            undo(&decision);
+            open.push(index);
+        }
     }
     Ok(done)
+}
+
+/// Most decisions that are joined: their parts fit into one unit.
+const JOINED_MAX: usize = 1_000;
+
+/// What is committed in one round.
+#[derive(Default)]
+struct Round {
+    units: Vec<Unit>,
+    /// Decisions with a unit each.
+    single: Vec<(usize, Decision)>,
+    /// Decisions that take places: all in one unit, because each relies on the ones before it.
+    joined: Vec<(usize, Decision)>,
+    unit: Changes,
+    campaigns: BTreeSet<CampaignId>,
+    /// Decisions that this unit cannot take in.
+    left_out: Vec<(usize, Decision)>,
+}
+
+impl Round {
+    fn join(&mut self, index: usize, decision: Decision, unit: Unit) {
+        if self.joined.len() < JOINED_MAX && self.unit.join(unit) {
+            self.campaigns.extend(&decision.passes);
+            self.joined.push((index, decision));
+        } else {
+            self.left_out.push((index, decision));
+        }
+    }
+}
+
+/// The products of devices, each once.
+fn products(known: &[Option<Known>]) -> Vec<Arc<ProductView>> {
+    let mut views: Vec<Arc<ProductView>> = Vec::new();
+    for known in known.iter().flatten() {
+        if views.iter().all(|view| view.id != known.view.id) {
+            views.push(Arc::clone(&known.view));
+        }
+    }
+    views
 }
 
 async fn commit(store: &Arc<dyn FleetStore>, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {

@@ -97,6 +97,7 @@ pub fn registered(
         metadata_bytes_max: None,
         evidence_key: None,
         evidence_seen: None,
+        waits_with: None,
     }
 }
 

@@ -82,6 +82,20 @@ pub struct RootView {
 }
 
 impl ProductView {
+    /// Whether nothing that decisions depend on has changed from one view to the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let campaigns = |view: &Self| view.campaigns.iter().map(|it| (it.id, it.version)).collect::<Vec<_>>();
+        let is_known = |id: &ReleaseId, release: &ReleaseView| {
+            other.releases.get(id).is_some_and(|known| known.record.status == release.record.status)
+        };
+        self.version == other.version
+            && self.roots == other.roots
+            && campaigns(self) == campaigns(other)
+            && self.releases.len() == other.releases.len()
+            && self.releases.iter().all(|(id, release)| is_known(id, release))
+    }
+
     /// A release of the product.
     #[must_use]
     pub fn release(&self, id: &ReleaseId) -> Option<&Arc<ReleaseView>> {

@@ -15,12 +15,15 @@ use crate::conversation::{CheckIn, Heard, Report, Said, WantBlocks, native};
 use crate::delivery::grant::Granted;
 use crate::engine::decide::{self, Context, Decision, Known, Place};
 use crate::engine::{self, Event};
+use crate::rules::view::ProductView;
 
 /// What the engine is asked about one device.
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
     /// It checks in.
     CheckIn(Box<CheckIn>, Dialect),
+    /// The turn of one that waits with this check-in may have come.
+    Turn(Box<CheckIn>, Dialect),
     /// It reports.
     Report(Report, Dialect),
     /// It wants its first block of an offer.
@@ -110,9 +113,6 @@ impl Server {
     }
 
     async fn decide_round(&self, events: Vec<Event<Kind>>, out: &mut Vec<Outbound>) {
-        if self.know_budgets(&events).await.is_err() {
-            return self.store_failed(&events, out);
-        }
         let keyring = self.keyring();
         let (now, config) = (self.now(), &self.inner.config);
         let decide = |event: &Event<Kind>, known: Option<&Known>| {
@@ -129,20 +129,25 @@ impl Server {
             let device = &event.device;
             match &event.kind {
                 Kind::CheckIn(said, dialect) => decide::check_in(&mut context, device, known, said, *dialect),
-                Kind::Report(said, dialect) => decide::report(&context, device, known, said, *dialect),
+                Kind::Turn(said, dialect) => decide::turn(&mut context, device, known, said, *dialect),
+                Kind::Report(said, dialect) => decide::report(&mut context, device, known, said, *dialect),
                 Kind::Asked(said, _, dialect) => {
                     decide::asked(&mut context, device, known, said.offer, *dialect)
                 }
-                Kind::Overdue(campaign) => decide::overdue(now, device, known, *campaign),
-                Kind::Cancel(campaign) => decide::cancel(&context, device, known, *campaign),
+                Kind::Overdue(campaign) => decide::overdue(&mut context, device, known, *campaign),
+                Kind::Cancel(campaign) => decide::cancel(&mut context, device, known, *campaign),
             }
         };
         let undo = |decision: &Decision| {
             if let Some((campaign, device)) = &decision.admitted {
                 self.budgets().revoke(*campaign, device);
             }
+            // Whoever was faster may have gone through the turnstile.
+            if self.has_neighbours() {
+                self.budgets().doubt();
+            }
         };
-        match engine::run(&self.inner.store, &self.inner.catalog, &events, decide, undo).await {
+        match engine::run(&self.inner.store, &self.inner.catalog, &events, self, decide, undo).await {
             Ok(decisions) => {
                 for (event, decision) in events.into_iter().zip(decisions) {
                     match decision {
@@ -174,16 +179,22 @@ impl Server {
             self.inner.refusals.count(code);
         }
         let dialect = match &event.kind {
-            Kind::CheckIn(_, dialect) | Kind::Report(_, dialect) | Kind::Asked(_, _, dialect) => *dialect,
+            Kind::CheckIn(_, dialect)
+            | Kind::Turn(_, dialect)
+            | Kind::Report(_, dialect)
+            | Kind::Asked(_, _, dialect) => *dialect,
             Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
         };
+        if decision.is_stale {
+            self.sft_disconnected(&event.device);
+        }
         for said in &decision.said {
             self.say(out, dialect, &event.device, said);
         }
         let is_taken_from_it = match &event.kind {
             Kind::Overdue(_) | Kind::Cancel(_) => !decision.places.is_empty(),
             Kind::Asked(..) => dialect == Dialect::Sft && decision.refused.is_some(),
-            Kind::CheckIn(..) | Kind::Report(..) => false,
+            Kind::CheckIn(..) | Kind::Turn(..) | Kind::Report(..) => false,
         };
         if is_taken_from_it {
             self.sft_recover(&event.device).await;
@@ -201,7 +212,9 @@ impl Server {
     /// Nothing was acknowledged: devices are told to come back, and will say it again.
     fn store_failed(&self, events: &[Event<Kind>], out: &mut Vec<Outbound>) {
         for event in events {
-            if let Kind::CheckIn(_, dialect) | Kind::Asked(_, _, dialect) = &event.kind {
+            if let Kind::CheckIn(_, dialect) | Kind::Turn(_, dialect) | Kind::Asked(_, _, dialect) =
+                &event.kind
+            {
                 self.say(out, *dialect, &event.device, &Said::Busy { retry_after: STORE_RETRY });
             }
         }
@@ -228,26 +241,8 @@ impl Server {
         out.extend(payload.map(|payload| Outbound { dialect, device: device.clone(), payload }));
     }
 
-    /// Makes sure that the limits of all campaigns that these devices could come to are known.
-    async fn know_budgets(&self, events: &[Event<Kind>]) -> Result<(), ota_core::fleet::StoreError> {
-        if events.iter().all(|event| !matches!(event.kind, Kind::CheckIn(..) | Kind::Asked(..))) {
-            return Ok(());
-        }
-        for view in self.inner.catalog.known() {
-            for campaign in &view.campaigns {
-                let is_known = self.budgets().knows(campaign.id);
-                let limits = campaign.record.plan.limits;
-                let counts = limits.downloads_max > 0 || limits.downloads_per_site_max > 0;
-                let places =
-                    if is_known || !counts { Vec::new() } else { self.places_of(campaign.id).await? };
-                self.budgets().know(campaign.id, &limits, || places, self.now());
-            }
-        }
-        Ok(())
-    }
-
     /// The product's view, for those who serve blocks.
-    pub(super) fn view_by_roots(&self, what: &[u8; 32]) -> Option<Arc<crate::rules::view::ProductView>> {
+    pub(super) fn view_by_roots(&self, what: &[u8; 32]) -> Option<Arc<ProductView>> {
         self.inner.catalog.known().into_iter().find(|view| decide::roots_of(&view.id) == *what)
     }
 }

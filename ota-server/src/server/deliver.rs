@@ -55,7 +55,7 @@ impl Server {
         let source = parts.source(said.part).ok_or(RefuseCode::NoSuchPart)?;
         let ranges = ranges(said, &source)?;
         let bytes: u64 = ranges.iter().map(|(_, length)| length).sum();
-        if let Err(retry_after) = self.budgets().take_bytes(granted.campaign, bytes, self.now()) {
+        if let Err(retry_after) = self.take_bytes(granted.campaign, bytes).await {
             return Ok(vec![Said::Busy { retry_after }]);
         }
         let mut blocks = Vec::with_capacity(ranges.len());

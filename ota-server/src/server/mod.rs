@@ -16,6 +16,7 @@ mod deliver;
 mod elsewhere;
 mod groups;
 mod host;
+mod limits;
 mod lists;
 #[cfg(feature = "http")]
 mod passwords;
@@ -27,7 +28,7 @@ mod signing;
 mod tick;
 mod watched;
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -163,8 +164,12 @@ struct Inner {
     courses_due: Mutex<HashMap<ProductIdBuf, Timestamp>>,
     /// What this server calls itself among others on the same store.
     name: String,
-    /// When what others may have changed was last read.
-    refreshed: Mutex<Timestamp>,
+    /// What was last read of what others do.
+    read: Mutex<several::Read>,
+    /// Whether this server was the one that did what was due for all.
+    is_the_one: AtomicBool,
+    /// How many milliseconds the clock of the store is ahead of this server's.
+    ahead: AtomicI64,
     /// Only one tick at a time.
     ticking: tokio::sync::Mutex<()>,
     #[cfg(feature = "http")]
@@ -268,7 +273,9 @@ impl Builder {
             group_sizes: Mutex::default(),
             courses_due: Mutex::default(),
             name,
-            refreshed: Mutex::new(self.clock.now()),
+            read: Mutex::default(),
+            is_the_one: AtomicBool::new(false),
+            ahead: AtomicI64::new(0),
             ticking: tokio::sync::Mutex::default(),
             #[cfg(feature = "http")]
             passwords: passwords::Passwords::default(),
@@ -282,6 +289,7 @@ impl Builder {
             signer: self.signer,
         };
         let server = Server { inner: Arc::new(inner) };
+        server.meet_neighbours().await?;
         server.load_keyring().await?;
         server.load_products().await?;
         Ok(server)
@@ -370,8 +378,9 @@ impl Server {
         bytes
     }
 
+    /// The time: by the clock of the store where several servers share one, otherwise by our own.
     fn now(&self) -> Timestamp {
-        self.inner.clock.now()
+        Timestamp(self.inner.clock.now().0.saturating_add_signed(self.inner.ahead.load(Ordering::Relaxed)))
     }
 
     fn keyring(&self) -> Arc<Keyring> {

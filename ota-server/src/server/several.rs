@@ -1,25 +1,83 @@
-//! Several servers on one store: each reads anew what the others may have changed, and one of them at a time does what is
-//! due for all.
+//! Several servers on one store: they go by one clock, each reads anew what the others may have changed, and one of them
+//! at a time does what is due for all.
 //!
-//! Nothing here is needed for being right: whatever a server decides from an old view is refused by the store, and what
-//! two do at once is committed once. It is needed for being in time, and for not doing everything several times.
+//! Little of this is needed for being right: whatever a server decides from an old view is refused by the store, and
+//! what two do at once is committed once. It is needed for being in time, and for not doing everything several times.
 
+use core::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
-use ota_core::fleet::{Key, LeaseRequest, Query, StoreError, Table};
+use ota_core::fleet::records::Setting;
+use ota_core::fleet::{Key, LeaseRequest, Query, Record, StoreError, Stored, Table, Version};
+use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
 
 use super::Server;
+use crate::engine::Changes;
 use crate::engine::catalog::scan_all;
 
 /// What is leased by the server that does what is due.
 const TICK: &str = "tick";
 /// For how long. A server that ends without a word holds the others up for so long.
-const TICK_LEASE: Millis = Millis(10_000);
+const TICK_LEASE: Millis = Millis(5_000);
+/// What everybody leases together, for the time that comes with it.
+const TIME: &str = "time";
+/// Where servers tell each other of devices whose credentials are no longer good.
+const REVOKED: &str = "revoked devices";
+/// How many of those are listed by name. Who was away for longer closes no connections, but serves them nothing either.
+const REVOKED_LISTED_MAX: usize = 256;
+
+/// What a server has read of what others do.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// When.
+    at: Timestamp,
+    /// How many devices had been revoked.
+    revoked: u64,
+}
+
+/// The devices whose credentials were taken away, as servers tell each other.
+struct Revoked {
+    /// How many there ever were.
+    count: u64,
+    /// The last of them, oldest first.
+    last: Vec<String>,
+}
+
+impl Revoked {
+    fn read(text: &str) -> Self {
+        let mut lines = text.lines();
+        let count = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+        Self { count, last: lines.map(str::to_owned).collect() }
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = self.count.to_string();
+        for device in &self.last {
+            text.push('\n');
+            text.push_str(device);
+        }
+        text
+    }
+
+    fn add(&mut self, device: &DeviceIdBuf) {
+        self.count = self.count.saturating_add(1);
+        if self.last.len() >= REVOKED_LISTED_MAX {
+            self.last.remove(0);
+        }
+        self.last.push(device.as_str().to_owned());
+    }
+
+    /// Those that came after so many.
+    fn since(&self, count: u64) -> &[String] {
+        let new = usize::try_from(self.count.saturating_sub(count)).unwrap_or(usize::MAX);
+        self.last.get(self.last.len().saturating_sub(new)..).unwrap_or_default()
+    }
+}
 
 impl Server {
     /// Whether other servers may work on the same store.
-    fn has_neighbours(&self) -> bool {
+    pub(super) fn has_neighbours(&self) -> bool {
         self.inner.config.refresh_every.0 > 0
     }
 
@@ -30,30 +88,127 @@ impl Server {
         }
         let request =
             LeaseRequest { name: TICK.to_owned(), holder: self.inner.name.clone(), duration: TICK_LEASE };
-        Ok(self.inner.store.lease(&request).await?.is_some())
+        let is_the_one = self.inner.store.lease(&request).await?.is_some();
+        let was_the_one = self.inner.is_the_one.swap(is_the_one, Ordering::Relaxed);
+        if is_the_one && !was_the_one {
+            // Whom the former one has told nobody knows; being told again does no harm.
+            self.inner.notified.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Ok(is_the_one)
+    }
+
+    /// Begins to work beside others: by their clock, and with what they have told so far.
+    pub(super) async fn meet_neighbours(&self) -> Result<(), StoreError> {
+        if self.has_neighbours() {
+            self.keep_time().await?;
+            let (_, _, revoked) = self.revoked().await?;
+            *self.read() = Read { at: self.now(), revoked: revoked.count };
+        }
+        Ok(())
     }
 
     /// Reads anew what other servers may have changed, every so often.
     pub(super) async fn refresh(&self) -> Result<(), StoreError> {
-        if !self.has_neighbours() || !self.is_refresh_due(self.now()) {
+        if !self.has_neighbours() || !self.is_refresh_due() {
             return Ok(());
         }
+        self.keep_time().await?;
         self.load_keyring().await?;
-        self.inner.catalog.refresh().await;
+        let mut products = Vec::new();
         for (key, _) in scan_all(&self.inner.store, &Query::table(Table::Product)).await? {
             if let Key::Product(product) = key {
-                self.inner.catalog.product(&product).await?;
+                products.push(product);
             }
         }
-        *self.refreshed() = self.now();
+        let (_, _, revoked) = self.revoked().await?;
+        if self.inner.catalog.read_anew(&products).await? {
+            // What was begun under a plan or a release that is no longer there is asked about again.
+            self.inner.begun.clear();
+            self.inner.parts.clear();
+            for product in &products {
+                self.end_stopped(product).await?;
+            }
+        }
+        let seen = self.read().revoked;
+        if revoked.count != seen {
+            self.inner.begun.clear();
+            for device in revoked.since(seen) {
+                if let Ok(device) = DeviceIdBuf::new(device.as_str()) {
+                    // A link that cannot close connections refuses the device's messages all the same.
+                    let _ = self.inner.link.disconnect(&device).await;
+                }
+            }
+        }
+        *self.read() = Read { at: self.now(), revoked: revoked.count };
         Ok(())
     }
 
-    fn is_refresh_due(&self, now: Timestamp) -> bool {
-        now.since(*self.refreshed()) >= self.inner.config.refresh_every
+    /// Adds the word to the other servers that a device's credentials are no longer good.
+    pub(super) async fn tell_revoked(
+        &self,
+        changes: &mut Changes,
+        device: &DeviceIdBuf,
+    ) -> Result<(), StoreError> {
+        if self.has_neighbours() {
+            let (key, version, mut revoked) = self.revoked().await?;
+            let record = |revoked: &Revoked| Record::Setting(Setting { value: revoked.to_text().into() });
+            let before = (version != Version(0)).then(|| record(&revoked));
+            revoked.add(device);
+            changes.write(key, version, before, Some(record(&revoked)));
+        }
+        Ok(())
     }
 
-    fn refreshed(&self) -> MutexGuard<'_, Timestamp> {
-        self.inner.refreshed.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn revoked(&self) -> Result<(Key, Version, Revoked), StoreError> {
+        let key = Key::Setting(REVOKED.into());
+        Ok(match self.load_one(&key).await? {
+            Some(Stored { version, record: Record::Setting(told) }) => {
+                (key, version, Revoked::read(&told.value))
+            }
+            _ => (key, Version(0), Revoked { count: 0, last: Vec::new() }),
+        })
+    }
+
+    /// Goes by the clock of the store, so that a server whose own is wrong does nothing too early or too late.
+    async fn keep_time(&self) -> Result<(), StoreError> {
+        let own = || self.inner.clock.now();
+        let before = own();
+        let request =
+            LeaseRequest { name: TIME.to_owned(), holder: "everybody".to_owned(), duration: Millis(1_000) };
+        let lease = self.inner.store.lease(&request).await?;
+        if let Some(now) = lease.and_then(|lease| lease.now) {
+            let meanwhile = before.plus(Millis(own().since(before).0 / 2));
+            let ahead = now.0.cast_signed().saturating_sub(meanwhile.0.cast_signed());
+            self.inner.ahead.store(ahead, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn is_refresh_due(&self) -> bool {
+        let (now, last) = (self.now(), self.read().at);
+        // A clock that was set back must not keep it waiting.
+        now < last || now.since(last) >= self.inner.config.refresh_every
+    }
+
+    fn read(&self) -> MutexGuard<'_, Read> {
+        self.inner.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_many_revoked_devices_are_told_and_read_back() {
+        let mut revoked = Revoked::read("");
+        for number in 0..1000 {
+            revoked.add(&DeviceIdBuf::new(format!("d{number}")).unwrap());
+        }
+        let read = Revoked::read(&revoked.to_text());
+        assert_eq!((read.count, read.last.len()), (1000, REVOKED_LISTED_MAX));
+        assert_eq!(read.since(998), ["d998", "d999"]);
+        assert_eq!(read.since(1000).len(), 0);
+        assert_eq!(read.since(3).len(), REVOKED_LISTED_MAX);
     }
 }

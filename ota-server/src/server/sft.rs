@@ -14,11 +14,12 @@ use ota_core::wire::RefuseCode;
 
 use super::Server;
 use super::conversation::Kind;
-use crate::conversation::sft::{Session, Step, WantChunk};
+use crate::conversation::sft::{Hearing, Session, Step, WantChunk};
 use crate::conversation::{Said, Want, WantBlocks};
 use crate::delivery::grant::Granted;
 use crate::engine::Event;
 use crate::engine::decide::{dialect_number, offered_files};
+use crate::rules::attempt::is_open;
 
 /// Sessions of SFT devices, at most so many, and when each wants to be looked at again.
 #[derive(Default)]
@@ -91,16 +92,25 @@ impl Server {
         let mut nonce = [0; 16];
         self.inner.entropy.fill(&mut nonce);
         let now = self.now();
-        let mut step = self.sessions().of(device).hear(&message, Nonce(nonce), false, now);
+        let hearing = if self.has_neighbours() { Hearing::Shared } else { Hearing::Alone };
+        let mut step = self.sessions().of(device).hear(&message, Nonce(nonce), hearing, now);
         if step == Step::Lost {
-            let Some(session) = self.sft_restored(device).await else {
-                // It asks for something that nobody offered it: it has to begin anew.
-                let _ = self.inner.link.disconnect(device).await;
+            let Some(session) = self.sft_restored(device, &message).await else {
+                if !matches!(message, Up::Status(_)) {
+                    // It asks for something that nobody offered it: it has to begin anew.
+                    let _ = self.inner.link.disconnect(device).await;
+                }
                 return None;
             };
             let mut sessions = self.sessions();
-            *sessions.of(device) = session;
-            step = sessions.of(device).hear(&message, Nonce(nonce), true, now);
+            let known = sessions.of(device);
+            if known.is_fetching() && known.offer_id() == session.offer_id() {
+                // It is no later than what this server was asked for under this very offer: a copy.
+                step = Step::Dropped;
+            } else {
+                *known = session;
+                step = known.hear(&message, Nonce(nonce), Hearing::Restored, now);
+            }
         }
         let kind = match step {
             Step::CheckIn(said) => Kind::CheckIn(said, Dialect::Sft),
@@ -137,13 +147,16 @@ impl Server {
     }
 
     /// The session of a device that goes on with what another server, or this one before its restart, has begun.
-    async fn sft_restored(&self, id: &DeviceIdBuf) -> Option<Session> {
+    async fn sft_restored(&self, id: &DeviceIdBuf, message: &Up<'_>) -> Option<Session> {
         let stored = self.load_one(&Key::Device(id.clone())).await.ok()??;
         let Stored { record: Record::Device(device), .. } = stored else { return None };
         let stored = self.load_one(&Key::Attempt(device.attempt?, id.clone())).await.ok()??;
         let Stored { record: Record::Attempt(attempt), .. } = stored else { return None };
-        let is_at_it = matches!(attempt.phase, AttemptPhase::Offered | AttemptPhase::Downloading)
-            && attempt.dialect == dialect_number(Dialect::Sft);
+        let is_expected = match message {
+            Up::Status(_) => is_open(attempt.phase),
+            _ => matches!(attempt.phase, AttemptPhase::Offered | AttemptPhase::Downloading),
+        };
+        let is_at_it = is_expected && attempt.dialect == dialect_number(Dialect::Sft);
         let view = self.inner.catalog.product(&device.product).await.ok()??;
         let release = view.release(&attempt.release)?;
         let files = offered_files(release, &device);
@@ -212,7 +225,7 @@ impl Server {
         let parts = self.parts(&granted).await.map_err(|_| Some(Millis(1_000)))?.ok_or(None)?;
         let part = ota_core::wire::Part::File(ota_core::number::FileIndex(wanted.index));
         let source = parts.source(part).ok_or(None)?;
-        self.budgets().take_bytes(campaign, wanted.length, self.now()).map_err(Some)?;
+        self.take_bytes(campaign, wanted.length).await.map_err(Some)?;
         match self.inner.shelf.read(&source, wanted.offset, wanted.length).await {
             Ok(bytes) => Ok(bytes),
             Err(error) => match self.not_here(&parts, &source, &error) {
@@ -235,7 +248,7 @@ impl Server {
                 (session.waiting(), session.owed())
             };
             if let Some(said) = waiting {
-                events.push(Event { device, kind: Kind::CheckIn(said, Dialect::Sft) });
+                events.push(Event { device, kind: Kind::Turn(said, Dialect::Sft) });
             } else if owed.is_some() {
                 let attempt = self.device_record(&device).await.ok().and_then(|(device, _)| device.attempt);
                 if let Some(campaign) = attempt {
@@ -249,7 +262,7 @@ impl Server {
     /// A connected device's turn has come: the check-in that it is waiting with is decided again.
     pub(super) fn sft_turn(&self, device: &DeviceIdBuf) -> Option<Event<Kind>> {
         let said = self.sessions().sessions.get(device)?.waiting()?;
-        Some(Event { device: device.clone(), kind: Kind::CheckIn(said, Dialect::Sft) })
+        Some(Event { device: device.clone(), kind: Kind::Turn(said, Dialect::Sft) })
     }
 
     /// A device that takes too long, or whose offer was taken back, is made to begin anew.

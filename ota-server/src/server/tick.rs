@@ -34,6 +34,15 @@ use crate::rules::ramp;
 use crate::rules::rank::RANKS_PER_BUCKET;
 use crate::rules::view::{CampaignView, ProductView, TargetView};
 
+/// Whom a server tells that their turn has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// Whoever was heard a moment ago, by any server.
+    Everybody,
+    /// Devices whose check-ins wait here for an answer; another server tells the others.
+    WaitingHere,
+}
+
 /// How many attempts one tick sweeps at most in one go.
 const SWEEP: usize = 512;
 /// Under what the index of campaigns keeps those that were stopped.
@@ -64,9 +73,8 @@ impl Server {
             self.sweep(&mut out).await?;
         }
         self.sft_due(&mut out).await;
-        if is_the_one {
-            self.notify(&mut out).await?;
-        }
+        let whom = if is_the_one { Whom::Everybody } else { Whom::WaitingHere };
+        self.notify(whom, &mut out).await?;
         if !out.is_empty() {
             // Whoever is not told now learns it at the next check-in.
             let _ = self.inner.link.send(out).await;
@@ -79,12 +87,17 @@ impl Server {
         for (key, _) in scan_all(&self.inner.store, &Query::table(Table::Product)).await? {
             let Key::Product(product) = key else { continue };
             self.inner.catalog.product(&product).await?;
-            // Whatever was being taken back when the last server stopped is taken back by this one.
-            let stopped = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(STOPPED);
-            for (key, _) in scan_all(&self.inner.store, &Query::under(stopped)).await? {
-                if let Key::Campaign(campaign) = key {
-                    self.end(&product, campaign);
-                }
+            self.end_stopped(&product).await?;
+        }
+        Ok(())
+    }
+
+    /// Whatever other servers were taking back, or this one before it was stopped, is taken back by this one, too.
+    pub(super) async fn end_stopped(&self, product: &ProductIdBuf) -> Result<(), StoreError> {
+        let stopped = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(STOPPED);
+        for (key, _) in scan_all(&self.inner.store, &Query::under(stopped)).await? {
+            if let Key::Campaign(campaign) = key {
+                self.end(product, campaign);
             }
         }
         Ok(())
@@ -121,7 +134,10 @@ impl Server {
             .wrap(&grant_purpose(id), &secret)
             .ok_or_else(|| StoreError::new(StoreErrorKind::Unavailable, WrongWrappingKey))?;
         let key = Key::GrantKey(id);
-        let record = GrantKey { secret, from: now, until: now.plus(life) };
+        // Other servers have to know it before they are shown what was granted with it.
+        let known_by_all = Millis(self.inner.config.refresh_every.0.saturating_mul(2));
+        let from = if ring.is_usable(now) { now.plus(known_by_all) } else { now };
+        let record = GrantKey { secret, from, until: now.plus(life) };
         let mut changes = Changes::default();
         changes.write(key, Version(0), None, Some(Record::GrantKey(record)));
         self.inner.store.commit(vec![changes.into_unit()]).await?;
@@ -271,7 +287,10 @@ impl Server {
     /// The running attempts of a campaign are to be taken back.
     pub(super) fn end(&self, product: &ProductIdBuf, campaign: CampaignId) {
         self.inner.begun.clear();
-        self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner).push((product.clone(), campaign));
+        let mut ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ending.contains(&(product.clone(), campaign)) {
+            ending.push((product.clone(), campaign));
+        }
     }
 
     /// Takes back what still runs of campaigns that have ended.
@@ -327,7 +346,7 @@ impl Server {
     }
 
     /// Tells devices that were heard a moment ago that their turn has come.
-    async fn notify(&self, out: &mut Vec<Outbound>) -> Result<(), StoreError> {
+    async fn notify(&self, whom: Whom, out: &mut Vec<Outbound>) -> Result<(), StoreError> {
         let now = self.now();
         let mut left = self.inner.config.notify_per_tick_max;
         for view in self.inner.catalog.known() {
@@ -335,7 +354,7 @@ impl Server {
                 if left == 0 {
                     return Ok(());
                 }
-                self.notify_campaign(&view, campaign, &mut left, now, out).await?;
+                self.notify_campaign(&view, campaign, whom, &mut left, now, out).await?;
             }
         }
         Ok(())
@@ -345,6 +364,7 @@ impl Server {
         &self,
         view: &ProductView,
         campaign: &CampaignView,
+        whom: Whom,
         left: &mut usize,
         now: Timestamp,
         out: &mut Vec<Outbound>,
@@ -355,7 +375,7 @@ impl Server {
             !notified.contains_key(&campaign.id)
         };
         if is_new {
-            self.notify_trial(view, campaign, left, now, out).await?;
+            self.notify_trial(view, campaign, whom, left, now, out).await?;
         }
         let opened = ramp::opened(&record.plan, record.state, &record.progress, now);
         let first = {
@@ -371,7 +391,7 @@ impl Server {
             for (key, stored) in page.items {
                 let (Key::Device(id), Record::Device(device)) = (key, stored.record) else { continue };
                 if self.is_to_be_told(view, campaign, &id, &device, opened, now) {
-                    self.tell(&id, &device, &mut waiting, out);
+                    self.tell(whom, &id, &device, &mut waiting, out);
                     *left = left.saturating_sub(1);
                 }
             }
@@ -394,6 +414,7 @@ impl Server {
         &self,
         view: &ProductView,
         campaign: &CampaignView,
+        whom: Whom,
         left: &mut usize,
         now: Timestamp,
         out: &mut Vec<Outbound>,
@@ -421,7 +442,7 @@ impl Server {
             let was_heard =
                 device.heard.0 != 0 && now.since(device.heard) <= self.inner.config.notify_heard_within;
             if is_in && was_heard && *left > 0 {
-                self.tell(&id, &device, &mut waiting, out);
+                self.tell(whom, &id, &device, &mut waiting, out);
                 *left -= 1;
             }
         }
@@ -432,6 +453,7 @@ impl Server {
     /// Tells one device: with a hint to check in, or by answering the check-in that it waits with.
     fn tell(
         &self,
+        whom: Whom,
         id: &DeviceIdBuf,
         device: &Device,
         waiting: &mut Vec<Event<Kind>>,
@@ -439,7 +461,7 @@ impl Server {
     ) {
         if device.dialect == Some(crate::engine::decide::dialect_number(Dialect::Sft)) {
             waiting.extend(self.sft_turn(id));
-        } else {
+        } else if whom == Whom::Everybody {
             self.say(out, Dialect::Native, id, &Said::Notify);
         }
     }

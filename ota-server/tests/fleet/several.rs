@@ -1,12 +1,15 @@
 //! Several servers on one store.
 
 use core::mem;
+use core::sync::atomic::AtomicU64;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
-use ota_core::fleet::{FleetStore, LeaseRequest};
+use ota_core::fleet::records::{Limits, Plan};
+use ota_core::fleet::{Dialect, FleetStore, LeaseRequest};
+use ota_core::number::FileIndex;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
+use ota_core::wire::{Part, Phase, RefuseCode, ReportCode};
 use ota_server::{Config, KeySigner, Server};
 
 use crate::support::*;
@@ -43,7 +46,7 @@ async fn a_campaign_that_one_server_made_reaches_devices_of_another() {
     let offer = lamp.offer(&world).await;
     // What one grants the other serves.
     world.server = first;
-    lamp.fetch(&world, &offer, ota_core::wire::Part::ReleaseBody, u64::from(offer.body)).await;
+    lamp.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
     world.assert_counters_are_exact().await;
 }
 
@@ -67,4 +70,112 @@ async fn one_of_several_servers_does_what_is_due_for_all() {
     one.tick().await.unwrap();
     assert!(noted().await > before);
     assert_eq!(world.store.lease(&elsewhere(Millis(1000))).await.unwrap(), None, "it is held");
+}
+
+/// Two servers that know of each other, on a campaign with these limits; the world speaks to one of them at a time.
+async fn two_servers(limits: Limits, lamps: u64) -> (World, [Server; 2]) {
+    let mut world = World::new().await;
+    let names: Vec<String> = (0..lamps).map(|number| format!("lamp-{number}")).collect();
+    let lines: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &[][..])).collect();
+    world.register(&lines).await;
+    let release = world.release("1.1", &[7; 5000]).await;
+    world.start_campaign(draft(&world, release, Plan { limits, ..plan() })).await;
+    let servers = [neighbour(&world, 77).await, neighbour(&world, 78).await];
+    world.server = servers[0].clone();
+    (world, servers)
+}
+
+fn lamps(count: u64) -> Vec<Lamp> {
+    (0..count).map(|number| Lamp::new(&format!("lamp-{number}"), "1.0")).collect()
+}
+
+#[tokio::test]
+async fn servers_admit_together_no_more_than_the_plan_allows() {
+    let limits = Limits { downloads_max: 3, ..Limits::default() };
+    let (mut world, servers) = two_servers(limits, 12).await;
+    let mut lamps = lamps(12);
+    let mut offers = Vec::new();
+    for (number, lamp) in lamps.iter_mut().enumerate() {
+        world.server = servers[number % 2].clone();
+        match lamp.check_in(&world).await {
+            Answer::Offer(offer) => offers.push((number, offer)),
+            Answer::Busy(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(offers.len(), 3);
+    // One has its files, and says so to the server that has not made the offer: the other one sees that soon.
+    let (number, offer) = &offers[0];
+    world.server = servers[(number + 1) % 2].clone();
+    let lamp = &lamps[*number];
+    lamp.fetch(&world, offer, Part::File(FileIndex(0)), 5000).await;
+    assert!(matches!(lamp.report(&world, offer, 0, Phase::Downloaded, ReportCode::Ok).await, Answer::Ack(0)));
+    world.pass(Millis(1_000));
+    world.server = servers[number % 2].clone();
+    assert!(matches!(lamps[11].check_in(&world).await, Answer::Offer(_)), "there is room for one more");
+    world.server = servers[(number + 1) % 2].clone();
+    assert!(matches!(lamps[10].check_in(&world).await, Answer::Busy(_)), "and for one only");
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_rate_is_one_for_all_servers() {
+    let limits = Limits { devices_per_minute: 4, ..Limits::default() };
+    let (mut world, servers) = two_servers(limits, 12).await;
+    let mut lamps = lamps(12);
+    let mut admitted = 0;
+    for (number, lamp) in lamps.iter_mut().enumerate() {
+        world.server = servers[number % 2].clone();
+        admitted += u32::from(matches!(lamp.check_in(&world).await, Answer::Offer(_)));
+    }
+    assert_eq!(admitted, 4);
+    world.pass(Millis(30_000));
+    for (number, lamp) in lamps.iter_mut().enumerate() {
+        world.server = servers[number % 2].clone();
+        // Who has an offer has it renewed, which costs nothing.
+        admitted += u32::from(number >= 4 && matches!(lamp.check_in(&world).await, Answer::Offer(_)));
+    }
+    assert_eq!(admitted, 6);
+}
+
+#[tokio::test]
+async fn a_bandwidth_is_one_for_all_servers() {
+    let limits = Limits { bytes_per_second: 8 * 1024, ..Limits::default() };
+    let (mut world, servers) = two_servers(limits, 2).await;
+    let mut lamps = lamps(2);
+    let mut offers = Vec::new();
+    for (server, lamp) in servers.iter().zip(&mut lamps) {
+        world.server = server.clone();
+        offers.push(lamp.offer(&world).await);
+    }
+    let mut served = 0;
+    for _ in 0..12 {
+        for ((server, lamp), offer) in servers.iter().zip(&lamps).zip(&offers) {
+            world.server = server.clone();
+            let want = lamp.want(offer, Part::File(FileIndex(0)), 0, 1024, 1);
+            for payload in world.say(&lamp.name, Dialect::Native, want).await {
+                served += u64::from(matches!(answer(&payload), Answer::Block { .. }));
+            }
+        }
+    }
+    assert!((6..=8).contains(&served), "{served} blocks of a kilobyte at 8 kilobytes a second");
+}
+
+#[tokio::test]
+async fn a_device_that_one_server_has_revoked_gets_nothing_more_from_another() {
+    let (mut world, servers) = two_servers(Limits::default(), 1).await;
+    let mut lamp = lamps(1).remove(0);
+    let offer = lamp.offer(&world).await;
+    lamp.fetch(&world, &offer, Part::File(FileIndex(0)), 1024).await;
+    let id = DeviceIdBuf::new("lamp-0").unwrap();
+    servers[1].revoke_device(&admin(), &id, "stolen").await.unwrap();
+    world.pass(REFRESH);
+    servers[0].tick().await.unwrap();
+    world.heard_by(&id);
+    world.server = servers[0].clone();
+    let want = lamp.want(&offer, Part::File(FileIndex(0)), 1024, 1024, 1);
+    let answers = world.say("lamp-0", Dialect::Native, want).await;
+    assert!(
+        matches!(answers.as_slice(), [one] if matches!(answer(one), Answer::Refuse(RefuseCode::Revoked)))
+    );
 }

@@ -42,6 +42,7 @@ fn device(product: &ProductIdBuf, id: &DeviceIdBuf) -> Device {
         metadata_bytes_max: None,
         evidence_key: Some(vec![1, 2]),
         evidence_seen: Some((1, 2)),
+        waits_with: None,
     }
 }
 

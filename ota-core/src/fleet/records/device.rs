@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use crate::crypto::digest;
 use crate::crypto::soft::SoftSha256;
 use crate::fleet::{Index, IndexEntry, Key};
-use crate::number::{CampaignId, SecurityEpoch, Sha256Digest};
+use crate::number::{CampaignId, Nonce, SecurityEpoch, Sha256Digest};
 use crate::text::{DeviceIdBuf, FileNameBuf, HardwareRevisionBuf, ProductIdBuf, RevisionBuf};
 use crate::time::Timestamp;
 
@@ -76,6 +76,10 @@ pub struct Device {
     /// The boot counter and the number of the last evidence that was accepted: what does not rise is a copy.
     #[n(18)]
     pub evidence_seen: Option<(u32, u32)>,
+    /// What stands for the nonce of the check-in that it waits with for its turn, where its protocol cannot tell it to
+    /// wait: the server that holds this check-in answers it, and no other.
+    #[n(19)]
+    pub waits_with: Option<Nonce>,
 }
 
 /// How a device proves who it is.

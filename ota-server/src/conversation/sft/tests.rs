@@ -39,15 +39,20 @@ fn offer(files: Vec<OfferedFile>) -> Offer {
 fn check_in(session: &mut Session) -> Step {
     let files = [file("app.bin", "1")];
     let info = Up::FileInfo(FileInfo { files: Entries::from_slice(&files), takes_links: true });
-    session.hear(&info, NONCE, false, NOW)
+    session.hear(&info, NONCE, Hearing::Alone, NOW)
 }
 
 fn ask(session: &mut Session, name: &str, offset: u32, length: u32) -> Step {
-    session.hear(&Up::GetChunk(GetChunk { file: file(name, "2"), offset, length }), NONCE, false, NOW)
+    session.hear(
+        &Up::GetChunk(GetChunk { file: file(name, "2"), offset, length }),
+        NONCE,
+        Hearing::Alone,
+        NOW,
+    )
 }
 
 fn tell(session: &mut Session, name: &str, phase: sft::Phase, code: StatusCode) -> Step {
-    session.hear(&Up::Status(Status { file: file(name, "2"), phase, code }), NONCE, false, NOW)
+    session.hear(&Up::Status(Status { file: file(name, "2"), phase, code }), NONCE, Hearing::Alone, NOW)
 }
 
 /// Asks for the next chunk and sends it; the number of its bytes.
@@ -118,7 +123,10 @@ fn rule_2_on_a_link_that_tells_nothing_of_connections_only_quick_copies_are_drop
     let files = [file("app.bin", "1")];
     let info = Up::FileInfo(FileInfo { files: Entries::from_slice(&files), takes_links: true });
     let later = NOW.plus(Millis(10_000));
-    assert!(matches!(session.hear(&info, NONCE, false, later), Step::CheckIn(_)), "it has reconnected");
+    assert!(
+        matches!(session.hear(&info, NONCE, Hearing::Alone, later), Step::CheckIn(_)),
+        "it has reconnected"
+    );
 }
 
 #[test]
@@ -194,5 +202,34 @@ fn a_restarted_server_takes_up_the_download_where_the_device_is() {
     let files = vec![offered("app.bin", 5000, 0)];
     let mut session = Session::restored(OfferId([3; 8]), ReleaseId([4; 32]), files, NOW);
     let wanted = Up::GetChunk(GetChunk { file: file("app.bin", "2"), offset: 2048, length: 1024 });
-    assert!(matches!(session.hear(&wanted, NONCE, true, NOW), Step::Chunk(_)));
+    assert!(matches!(session.hear(&wanted, NONCE, Hearing::Restored, NOW), Step::Chunk(_)));
+}
+
+#[test]
+fn servers_that_hear_a_device_by_turns_serve_it_between_them() {
+    let files = || vec![offered("app.bin", 3000, 0), offered("firmware.bin", 1500, 1)];
+    let restored = || Session::restored(OfferId([3; 8]), ReleaseId([4; 32]), files(), NOW);
+    let mut servers = [fetching(files()), restored()];
+    let requests =
+        [("app.bin", 0), ("app.bin", 1024), ("app.bin", 2048), ("firmware.bin", 0), ("firmware.bin", 1024)];
+    for (number, (name, offset)) in requests.into_iter().enumerate() {
+        let request = Up::GetChunk(GetChunk { file: file(name, "2"), offset, length: 1024 });
+        let session = &mut servers[number % 2];
+        let Step::Chunk(wanted) = session.hear(&request, NONCE, Hearing::Shared, NOW) else {
+            panic!("{name} at {offset}")
+        };
+        let bytes = vec![0; usize::try_from(wanted.length).unwrap()];
+        assert!(session.chunk(&wanted, &bytes).unwrap().is_some());
+        // What it has served already it is asked about anew only by a device that has begun anew, or by a copy.
+        assert_eq!(session.hear(&request, NONCE, Hearing::Shared, NOW), Step::Lost);
+    }
+    let done = Up::Status(Status {
+        file: file("firmware.bin", "2"),
+        phase: sft::Phase::Downloaded,
+        code: StatusCode::OK,
+    });
+    // The other server was told of the first file.
+    let Step::Report(report) = servers[1].hear(&done, NONCE, Hearing::Shared, NOW) else { panic!() };
+    assert_eq!(report.phase, Phase::Downloaded);
+    assert_eq!(Session::default().hear(&done, NONCE, Hearing::Shared, NOW), Step::Lost);
 }

@@ -183,8 +183,16 @@ impl Server {
         reason: &str,
     ) -> Result<(), CommandError> {
         let words = detail(&[("reason", reason)]);
-        self.change_device(principal, Action::RevokeDevice, id, "device.revoke", words, |device| {
-            device.status = DeviceStatus::Revoked;
+        self.command(|| async {
+            let (record, version) = self.device_record(id).await?;
+            let permit = self.permit(principal, Action::RevokeDevice, &record.product)?;
+            let after = Device { status: DeviceStatus::Revoked, ..record.clone() };
+            let mut changes = Changes::default();
+            let key = Key::Device(id.clone());
+            changes.write(key, version, Some(Record::Device(record)), Some(Record::Device(after)));
+            self.audit(&mut changes, &permit, "device.revoke", id, words.clone());
+            self.tell_revoked(&mut changes, id).await?;
+            Ok((changes, ()))
         })
         .await?;
         self.inner.begun.clear();
