@@ -133,7 +133,7 @@ async fn steps_done(store: &RedbStore) -> u64 {
     );
     let counted = store.counters(&CounterPrefix::Devices).await.unwrap();
     assert_eq!(counted.first().map_or(0, |(_, value)| *value), i64::try_from(versions[0]).unwrap());
-    let entries = store.audit(1, 1000).await.unwrap();
+    let entries = store.audit(1, 1_000_000).await.unwrap();
     assert_eq!(entries.len() as u64, versions[0]);
     let mut previous = AuditHash::default();
     for entry in entries {
@@ -290,4 +290,92 @@ async fn a_second_process_is_told_that_the_store_is_taken() {
     let _first = RedbStore::open(&path, options()).unwrap();
     let error = RedbStore::open(&path, options()).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_is_compacted_and_backed_up_while_it_serves_and_misses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Arc::new(RedbStore::open(&path, options()).unwrap());
+    work(&store, 60).await;
+    // A caller that goes on all the time: what it is told to be durable has to be there in the new file.
+    let ends = Arc::new(AtomicU64::new(0));
+    let busy = tokio::spawn({
+        let (store, ends) = (Arc::clone(&store), Arc::clone(&ends));
+        async move {
+            let mut number = 60;
+            while ends.load(Ordering::Relaxed) == 0 {
+                assert_eq!(store.commit(vec![step(number)]).await.unwrap(), [Outcome::Committed]);
+                assert!(store.load(&keys()).await.is_ok(), "readers never notice");
+                number += 1;
+            }
+            number
+        }
+    });
+    let mut backups = Vec::new();
+    for number in 0..2 {
+        store.compact().await.unwrap();
+        let backup = folder.path().join(format!("backup-{number}"));
+        store.back_up(&backup).await.unwrap();
+        let error = store.back_up(&backup).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Invalid, "a backup is never overwritten: {error:?}");
+        backups.push(backup);
+    }
+    ends.store(1, Ordering::Relaxed);
+    let done = busy.await.unwrap();
+    assert_eq!(steps_done(&store).await, done);
+    drop(store);
+    assert_eq!(steps_done(&RedbStore::open(&path, options()).unwrap()).await, done);
+    let mut last = 60;
+    for backup in backups {
+        let found = steps_done(&RedbStore::open(backup, options()).unwrap()).await;
+        assert!((last..=done).contains(&found), "{found} is a state between {last} and {done}");
+        last = found;
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "nothing is left of the copies: {left:?}");
+}
+
+#[tokio::test]
+async fn a_compaction_gives_room_back_and_a_cut_off_one_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = RedbStore::open(&path, options()).unwrap();
+    let unit = |number: usize, version, before: Option<&str>, after: Option<&str>| {
+        let key = Key::Setting(format!("{number}").into());
+        let record = |value: &str| Record::Setting(Setting { value: value.into() });
+        Unit {
+            expects: vec![(key.clone(), Version(version))],
+            writes: vec![Write { key, before: before.map(record), after: after.map(record) }],
+            ..Unit::default()
+        }
+    };
+    let text = "x".repeat(1000);
+    let many: Vec<Unit> = (0..4000).map(|number| unit(number, 0, None, Some(&text))).collect();
+    store.commit(many).await.unwrap();
+    let gone: Vec<Unit> = (1..4000).map(|number| unit(number, 1, Some(&text), None)).collect();
+    store.commit(gone).await.unwrap();
+    // What a process that was killed in the middle of it has left.
+    drop(store);
+    let cut_off = folder.path().join("store.compact");
+    std::fs::write(&cut_off, [0; 100]).unwrap();
+    let store = RedbStore::open(&path, options()).unwrap();
+    assert!(!cut_off.exists());
+    let compacted = store.compact().await.unwrap();
+    assert!(compacted.after_bytes * 2 < compacted.before_bytes, "{compacted:?}");
+    assert_eq!(compacted.after_bytes, std::fs::metadata(&path).unwrap().len());
+    let kept = store.load(&[Key::Setting("0".into()), Key::Setting("1".into())]).await.unwrap();
+    assert!(kept[0].is_some() && kept[1].is_none());
+    // A copy that was cut off is not taken for a store.
+    let mut half = std::fs::read(&path).unwrap();
+    half.truncate(half.len() / 2);
+    std::fs::write(&cut_off, half).unwrap();
+    assert!(RedbStore::open(&cut_off, options()).is_err());
+}
+
+#[tokio::test]
+async fn a_store_on_a_medium_of_its_own_says_that_its_file_cannot_be_replaced() {
+    let store = open(&Arc::new(Disk::default()));
+    assert_eq!(store.compact().await.unwrap_err().kind(), StoreErrorKind::Invalid);
+    assert_eq!(work(&store, 2).await, 0, "it goes on");
 }

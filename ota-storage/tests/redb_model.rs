@@ -48,7 +48,7 @@ proptest! {
                         assert_eq!(reference.commit(units.clone()).await.unwrap(), expected);
                         assert_eq!(redb.commit(units).await.unwrap(), expected);
                     }
-                    Operation::Compact => redb.compact().await.unwrap(),
+                    Operation::Compact => drop(redb.compact().await.unwrap()),
                     Operation::Reopen => {
                         drop(redb);
                         redb = RedbStore::open(&path, options).unwrap();

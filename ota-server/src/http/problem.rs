@@ -158,6 +158,8 @@ impl From<CommandError> for Problem {
             CommandError::Enrolled(_) => {
                 Self::conflict(detail, "remove that enrolment first, or leave its proof out")
             }
+            CommandError::BackupName => Self::conflict(detail, "choose another name"),
+            CommandError::NoUpkeep => Self::conflict(detail, "ask whoever runs the program"),
             CommandError::TooMany(_) => Self::too_large(detail),
             CommandError::Claim => Self::new(
                 StatusCode::FORBIDDEN,

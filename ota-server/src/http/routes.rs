@@ -60,6 +60,8 @@ routes! {
     get "/api/v1/audit/export", "Export the audit chain as CSV or JSON" => export::audit,
     post "/api/v1/stop-everything", "Stop all campaigns, of a product or of all" => system::stop_everything,
     post "/api/v1/sweep-files", "Remove files that nothing refers to" => system::sweep_files,
+    post "/api/v1/store/compact", "Give back the room that the store does not need any more, while it serves" => system::compact,
+    post "/api/v1/store/backups", "Write a copy of the store, while it serves" => system::back_up,
     get "/api/v1/people", "List people and programs" => people::list,
     get "/api/v1/people/{name}", "Show a person or program" => people::show,
     put "/api/v1/people/{name}", "Make or change a person or program" => people::set,

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::answer::Reply;
 use super::auth::{Caller, Person};
 use super::body::{
-    AuditView, CheckpointsInput, InstallationView, Items, PublicKey, ReasonInput, StopView, VerifiedView,
-    WhoAmI,
+    AuditView, BackupInput, BackupView, CheckpointsInput, CompactedView, InstallationView, Items, PublicKey,
+    ReasonInput, StopView, VerifiedView, WhoAmI,
 };
 use super::input::{Ask, Json, PathId as _};
 use super::list;
@@ -90,6 +90,30 @@ pub(super) async fn sweep_files(
     Caller(by): Caller,
 ) -> Result<Reply<StopView>, Problem> {
     Ok(Reply(StopView { stopped: api.server.remove_unreferenced(&by, SWEEP_AGE).await? }))
+}
+
+pub(super) async fn compact(
+    State(api): State<Api>,
+    Caller(by): Caller,
+) -> Result<Reply<CompactedView>, Problem> {
+    // It goes on although whoever asked goes away: half of it would be work for nothing.
+    let compaction = tokio::spawn(async move { api.server.compact_store(&by).await });
+    let (before_bytes, after_bytes) = compaction.await.map_err(|_| gave_up())??;
+    Ok(Reply(CompactedView { before_bytes, after_bytes }))
+}
+
+pub(super) async fn back_up(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Json(input): Json<BackupInput>,
+) -> Result<Reply<BackupView>, Problem> {
+    let backup = tokio::spawn(async move { api.server.back_up_store(&by, &input.name).await });
+    Ok(Reply(BackupView { path: backup.await.map_err(|_| gave_up())?? }))
+}
+
+/// What was begun did not come to its end.
+fn gave_up() -> Problem {
+    Problem::internal("the work on the store ended early")
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -4,6 +4,10 @@
 //! ota.redb             the store
 //! files/               uploaded files by their content
 //! assignment-key.pem   signs the server's word to devices, and nothing else
+//! wrapping.key         wraps the secrets in the store: keep a copy of it apart from copies of the store
+//! audit-key.pem        signs ends of the audit chain, and nothing else
+//! audit-checkpoints    those signed ends, one in a line
+//! backups/             copies of the store that somebody asked for
 //! tls/ca.pem, ca.key   a certificate authority for development
 //! tls/server.pem, .key the certificate of the broker, from that authority, and the names it was made for: .names
 //! ```
@@ -19,8 +23,10 @@ use rcgen::{
 };
 
 use super::Failure;
+use super::host::random;
 use super::keys::{KeyAlgorithm, generate_key, read_signer, write_secret};
 use crate::http::body::PublicKey;
+use crate::http::{hex, unhex};
 
 /// A data folder that is ready to be used.
 #[derive(Debug, Clone)]
@@ -87,6 +93,44 @@ impl Installation {
     #[must_use]
     pub fn files(&self) -> PathBuf {
         self.folder.join("files")
+    }
+
+    /// The folder of copies of the store.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.folder.join("backups")
+    }
+
+    /// Where signed ends of the audit chain go unless a setting says otherwise.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join("audit-checkpoints")
+    }
+
+    /// The folder's own key for the secrets in its store, which the first start makes.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be read.
+    pub fn wrapping_key(&self) -> Result<[u8; 32], Failure> {
+        let own = self.folder.join("wrapping.key");
+        if !own.exists() {
+            write_secret(&own, format!("{}\n", hex(&random::<32>())).as_bytes())?;
+        }
+        read_wrapping_key(&own)
+    }
+
+    /// The key that signs ends of the audit chain, and its public half. The first start makes it.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be read.
+    pub fn audit_signer(&self) -> Result<(Box<dyn Signer + Send + Sync>, PublicKey), Failure> {
+        let path = self.folder.join("audit-key.pem");
+        if !path.exists() {
+            generate_key(KeyAlgorithm::Ed25519, &path)?;
+        }
+        let signer = read_signer(&path)?;
+        let public = PublicKey::of(&*signer);
+        Ok((signer, public))
     }
 
     fn assignment_key(&self) -> PathBuf {
@@ -170,6 +214,19 @@ impl Installation {
         let certificate = params.signed_by(&key, &issuer).map_err(|why| failed(&why))?;
         Ok(DeviceCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// Reads a key that wraps secrets: 64 hexadecimal digits in a line.
+///
+/// # Errors
+/// [`Failure`] if it is none. The digits are in no message.
+pub(super) fn read_wrapping_key(file: &Path) -> Result<[u8; 32], Failure> {
+    let way_out = "expected a file with 64 hexadecimal digits, such as `openssl rand -hex 32` writes; without the key \
+                   that wrapped them the secrets in the store are lost";
+    let text = std::fs::read_to_string(file)
+        .map_err(|why| Failure::caused(format_args!("cannot read {}", file.display()), &why, way_out))?;
+    let key = unhex("key", text.trim_end()).ok().and_then(|bytes| bytes.try_into().ok());
+    key.ok_or_else(|| Failure::new(format!("{} holds no key", file.display()), way_out))
 }
 
 fn failed(why: &rcgen::Error) -> Failure {

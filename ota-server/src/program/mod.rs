@@ -33,8 +33,8 @@ pub use self::keys::{KeyAlgorithm, generate_key, read_signer};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
-    BrokerSettings, Clients, EmbeddedSettings, ExternalSettings, Layers, PostgresSettings, SETTINGS, Setting,
-    SettingError, Settings, Source, StoreSettings,
+    BrokerSettings, Clients, EmbeddedSettings, ExternalSettings, KeptSettings, Layers, PostgresSettings,
+    SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
 };
 pub use self::webhooks::WebhookSettings;
 pub use crate::http::body::PublicKey;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ota_core::crypto::SignatureAlgorithm;
 use ota_core::crypto::sign::{SignError, Signer};
+use ota_core::fleet::StoreErrorKind;
 use ota_core::fleet::records::{PersonRole, PrincipalRecord, RoleGrant};
 use ota_core::time::Millis;
 use tokio::net::TcpListener;
@@ -18,14 +19,15 @@ use super::carrier::Devices;
 use super::host::SystemEntropy;
 use super::installation::Installation;
 use super::outbound::HttpFetcher;
-use super::settings::Settings;
+use super::settings::{KeptSettings, Settings};
+use super::stores::Stores;
 use super::webhooks::Webhooks;
 use super::{Failure, log, stores};
 use crate::console;
 use crate::http::body::InstallationView;
 use crate::http::{self, chain};
 use crate::rules::permission::Principal;
-use crate::server::{Config, KeySigner, NewToken, Server};
+use crate::server::{Builder, CheckpointFile, Config, KeySigner, NewToken, Server};
 
 /// Who the first start makes.
 const FIRST: &str = "administrator";
@@ -97,23 +99,39 @@ impl Running {
             Failure::caused(format_args!("cannot listen on {}", settings.http_listen), &why, way_out)
         })?;
         let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
-        let (store, blobs) = stores::open(&settings.store, &installation).await?;
+        let Stores { store, blobs, upkeep } = stores::open(&settings.store, &installation).await?;
         let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
         let (signer, public) = installation.assignment_signer()?;
-        let server = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy))
+        let mut builder = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy));
+        if let Some(upkeep) = upkeep {
+            builder = builder.upkeep(upkeep);
+        }
+        let server = with_checkpoints(builder, &settings.kept, &installation)?
             .signer(Arc::new(KeySigner::for_all(Boxed(signer))))
             .fetcher(Arc::new(HttpFetcher::new(settings.inside)))
-            .secrets(stores::secrets(settings.wrapping_key.as_deref())?)
+            .secrets(stores::secrets(settings, &installation)?)
             .config(Config {
                 next_check_in: settings.check_in,
                 assignment_life: settings.assignment_life,
                 cache_bytes_max: settings.cache_bytes,
                 refresh_every: stores::refresh_every(&settings.store),
+                sweep_every: settings.kept.sweep_every,
+                unreferenced_kept: settings.kept.unreferenced_kept,
+                compact_every: settings.kept.compact_every,
                 ..Config::default()
             })
             .start()
             .await
-            .map_err(|why| Failure::caused("the store cannot be read", &why, "look at the store"))?;
+            .map_err(|why| {
+                let way_out = match why.kind() {
+                    StoreErrorKind::Invalid => {
+                        "give the key that wrapped the secrets with store.wrapping_key_file, or with \
+                         store.former_wrapping_key_files if there is a new one"
+                    }
+                    _ => "look at the store",
+                };
+                Failure::caused("the store cannot be read", &why, way_out)
+            })?;
         let first = first_administrator(&server, first).await?;
         let webhooks = settings.webhook.as_ref();
         let webhooks =
@@ -241,6 +259,20 @@ impl Drop for Running {
         self.conversation.abort();
         self.webhooks.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Signs ends of the audit chain, if they are wanted.
+fn with_checkpoints(
+    builder: Builder,
+    kept: &KeptSettings,
+    installation: &Installation,
+) -> Result<Builder, Failure> {
+    if kept.checkpoint_every == Millis(0) {
+        return Ok(builder);
+    }
+    let (signer, _) = installation.audit_signer()?;
+    let file = kept.checkpoint_file.clone().unwrap_or_else(|| installation.checkpoints());
+    Ok(builder.checkpoints(Boxed(signer), Arc::new(CheckpointFile::new(file)), kept.checkpoint_every))
 }
 
 /// Makes the first administrator and a token, if nobody was ever made or somebody asks for it at the machine itself.

@@ -65,8 +65,9 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "store.wrapping_key_file",
         "",
-        "a file with 64 hexadecimal digits; nothing to keep them as they are",
-        "the key that wraps the secrets in the store, the same for all servers",
+        "a file with 64 hexadecimal digits; nothing for `wrapping.key` in the data folder, made at the first start, or, with \
+         a database, to keep secrets as they are",
+        "the key that wraps the secrets in the store, the same for all servers: a copy of the store gives none of them away",
     ),
     setting(
         "http.listen",
@@ -181,6 +182,42 @@ pub const SETTINGS: &[Setting] = &[
         "whether files of other hosts and webhooks may be at addresses of loopback and private networks",
     ),
     setting(
+        "store.former_wrapping_key_files",
+        "",
+        "files with 64 hexadecimal digits each, with commas between them, or nothing",
+        "keys that wrapped secrets before: they still open them",
+    ),
+    setting(
+        "store.compact_every",
+        "7d",
+        "a span from 1h to 365d, or never",
+        "how often the store gives back the room that it does not need any more, when it is idle",
+    ),
+    setting(
+        "store.sweep_every",
+        "1d",
+        "a span from 1h to 365d, or never",
+        "how often uploaded files that no release refers to are removed",
+    ),
+    setting(
+        "store.unreferenced_kept",
+        "1d",
+        "a span from 1h to 365d",
+        "how long such files are kept at least, for drafts that are about to be made",
+    ),
+    setting(
+        "audit.checkpoint_file",
+        "",
+        "a file; nothing for `audit-checkpoints` in the data folder",
+        "where signed ends of the audit chain are appended; best where whoever can write the store cannot",
+    ),
+    setting(
+        "audit.checkpoint_every",
+        "1h",
+        "a span from 1m to 365d, or never",
+        "how often the end of the audit chain is signed, if something has happened",
+    ),
+    setting(
         "cache_mib",
         "256",
         "a number from 1 to 1048576",
@@ -276,7 +313,7 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where records are kept.
     pub store: StoreSettings,
-    /// The file with the key that wraps secrets, if they are wrapped.
+    /// The file with the key that wraps secrets; `None` for the one in the data folder, or none with a database.
     pub wrapping_key: Option<PathBuf>,
     /// Where the HTTP API listens.
     pub http_listen: SocketAddr,
@@ -294,6 +331,8 @@ pub struct Settings {
     pub webhook: Option<WebhookSettings>,
     /// Whether the server's own requests may go to inside networks.
     pub inside: Inside,
+    /// What is kept, how, and for how long.
+    pub kept: KeptSettings,
     /// Memory for files on their way, in bytes.
     pub cache_bytes: u64,
     /// How much is logged.
@@ -325,6 +364,23 @@ impl fmt::Debug for PostgresSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresSettings").field("ca", &self.ca).finish_non_exhaustive()
     }
+}
+
+/// What is kept, how, and for how long. A span of 0 means never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSettings {
+    /// Keys that wrapped secrets before.
+    pub former_wrapping_keys: Vec<PathBuf>,
+    /// How often the store is compacted.
+    pub compact_every: Millis,
+    /// How often files that nothing refers to are removed.
+    pub sweep_every: Millis,
+    /// How long such files are kept at least.
+    pub unreferenced_kept: Millis,
+    /// Where signed ends of the audit chain go; `None` for the data folder.
+    pub checkpoint_file: Option<PathBuf>,
+    /// How often there is one.
+    pub checkpoint_every: Millis,
 }
 
 /// The broker that devices connect to.
@@ -511,11 +567,37 @@ impl Layers {
                 "refuse" => Some(Inside::Refuse),
                 _ => None,
             })?,
+            kept: self.kept()?,
             cache_bytes: self.read("cache_mib", mib)?,
             log: self.read("log", |text| match text {
                 "error" | "warn" | "info" | "debug" | "trace" => LevelFilter::from_str(text).ok(),
                 _ => None,
             })?,
+        })
+    }
+
+    fn kept(&self) -> Result<KeptSettings, SettingError> {
+        const HOUR_MS: u64 = 3_600_000;
+        const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
+        let or_never = |key, least| {
+            self.read(key, |text| match text {
+                "never" => Some(Millis(0)),
+                text => span(text, least, YEAR_MS),
+            })
+        };
+        let file = |text: &str| Path::new(text).is_file().then(|| PathBuf::from(text));
+        Ok(KeptSettings {
+            former_wrapping_keys: self.read("store.former_wrapping_key_files", |text| match text {
+                "" => Some(Vec::new()),
+                text => text.split(',').map(|name| file(name.trim())).collect(),
+            })?,
+            compact_every: or_never("store.compact_every", HOUR_MS)?,
+            sweep_every: or_never("store.sweep_every", HOUR_MS)?,
+            unreferenced_kept: self.read("store.unreferenced_kept", |text| span(text, HOUR_MS, YEAR_MS))?,
+            checkpoint_file: self.read("audit.checkpoint_file", |text| {
+                Some((!text.is_empty()).then(|| PathBuf::from(text)))
+            })?,
+            checkpoint_every: or_never("audit.checkpoint_every", 60_000)?,
         })
     }
 
@@ -644,104 +726,4 @@ fn span(text: &str, least: u64, most: u64) -> Option<Millis> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with(key: &str, value: &str) -> Result<Settings, SettingError> {
-        let mut layers = Layers::default();
-        layers.flags([(Setting::by_key(key).unwrap(), value.to_owned())]);
-        layers.settings()
-    }
-
-    #[test]
-    fn the_defaults_are_allowed() {
-        let settings = Layers::default().settings().unwrap();
-        assert_eq!(settings.http_listen.to_string(), "127.0.0.1:8480");
-        assert!(matches!(settings.broker, BrokerSettings::Embedded(_)));
-    }
-
-    #[test]
-    fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
-        let wrong = [
-            ("data", ""),
-            ("http.listen", "8480"),
-            ("http.listen", "0.0.0.0:8480"),
-            ("http.beyond_loopback", "yes"),
-            ("http.public_url", "ota.example"),
-            ("http.public_url", "https://"),
-            ("http.public_url", "https://ota.example/ota"),
-            ("http.file_mib_max", "0"),
-            ("mqtt.broker", "broker"),
-            ("mqtt.broker", "broker:0"),
-            ("mqtt.listen", "8883"),
-            ("mqtt.prefix", "a/#"),
-            ("mqtt.names", "localhost,"),
-            ("mqtt.names", "two words"),
-            ("mqtt.clients", "anybody"),
-            ("mqtt.ca", "no-such-file.pem"),
-            ("devices.check_in", "8d"),
-            ("devices.assignment_life", "1s"),
-            ("webhook.url", "ftp://x"),
-            ("calls.inside_networks", "maybe"),
-            ("cache_mib", "-1"),
-            ("log", "loud"),
-            ("store.postgres_ca", "no such file"),
-            ("store.upgrade", "yes"),
-            ("store.wrapping_key_file", "no such file"),
-        ];
-        for (key, value) in wrong {
-            let message = with(key, value).unwrap_err().to_string();
-            let setting = Setting::by_key(key).unwrap();
-            assert!(
-                message.contains(&format!("`{key}` is {value:?}, from the flag --{}", setting.flag())),
-                "{message}"
-            );
-            assert!(message.contains("; allowed is "), "{message}");
-        }
-    }
-
-    #[test]
-    fn each_layer_covers_the_one_before_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ota.toml");
-        std::fs::write(
-            &file,
-            "cache_mib = 1\nlog = \"warn\"\n[http]\nfile_mib_max = 2\nlisten = \"127.0.0.1:1\"\n",
-        )
-        .unwrap();
-        let mut layers = Layers::default();
-        layers.file(&file).unwrap();
-        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        layers.environment([
-            of("OTA_HTTP_LISTEN", "127.0.0.1:2"),
-            of("OTA_LOG", "debug"),
-            of("OTA_SERVICE_HOST", "x"),
-        ]);
-        layers.flags([(Setting::by_key("log").unwrap(), "error".to_owned())]);
-        let settings = layers.settings().unwrap();
-        assert_eq!((settings.cache_bytes, settings.file_bytes_max), (1 << 20, 2 << 20));
-        assert_eq!(settings.http_listen.port(), 2);
-        assert_eq!(settings.log, LevelFilter::ERROR);
-    }
-
-    #[test]
-    fn an_unknown_key_in_the_file_is_an_error_that_lists_the_known_ones() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ota.toml");
-        std::fs::write(&file, "[http]\nlissten = \"127.0.0.1:1\"\n").unwrap();
-        let message = Layers::default().file(&file).unwrap_err().to_string();
-        assert!(message.contains("`http.lissten`") && message.contains("http.listen"), "{message}");
-    }
-
-    #[test]
-    fn a_broker_needs_both_halves_of_an_identity() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key.pem");
-        std::fs::write(&file, "").unwrap();
-        let mut layers = Layers::default();
-        let flag = |key: &str, value: &str| (Setting::by_key(key).unwrap(), value.to_owned());
-        layers.flags([flag("mqtt.broker", "[::1]:8883"), flag("mqtt.key", file.to_str().unwrap())]);
-        let message = layers.settings().unwrap_err().to_string();
-        assert!(message.contains("`mqtt.certificate`"), "{message}");
-    }
-}
+mod tests;

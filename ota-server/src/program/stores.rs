@@ -1,23 +1,51 @@
 //! Where the server keeps its records and its files: in the data folder alone, or in a database that servers share.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use ota_core::fleet::{BlobStore, FleetStore, StoreError, StoreErrorKind};
-use ota_core::number::Sha256Digest;
 use ota_core::time::Millis;
 use ota_storage::object::ObjectBlobStore;
 use ota_storage::postgres::{PostgresOptions, PostgresStore};
 use ota_storage::redb::{RedbOptions, RedbStore};
 
 use super::host::SystemEntropy;
-use super::installation::Installation;
-use super::settings::{PostgresSettings, StoreSettings};
+use super::installation::{Installation, read_wrapping_key};
+use super::settings::{PostgresSettings, Settings, StoreSettings};
 use super::{Failure, tls};
-use crate::server::{NoWrap, SecretWrap, WrappingKey};
+use crate::server::{NoWrap, SecretWrap, Upkeep, WrappingKey};
 
 /// The records and the files of a fleet.
-pub(super) type Stores = (Arc<dyn FleetStore>, Arc<dyn BlobStore>);
+pub(super) struct Stores {
+    pub(super) store: Arc<dyn FleetStore>,
+    pub(super) blobs: Arc<dyn BlobStore>,
+    /// What keeps the store in order, where that is for this process to do.
+    pub(super) upkeep: Option<Arc<dyn Upkeep>>,
+}
+
+/// Keeps the file that this process has opened.
+struct FileUpkeep {
+    store: Arc<RedbStore>,
+    backups: PathBuf,
+}
+
+#[async_trait]
+impl Upkeep for FileUpkeep {
+    async fn compact(&self) -> Result<(u64, u64), StoreError> {
+        let done = self.store.compact().await?;
+        tracing::info!(before = done.before_bytes, after = done.after_bytes, "the store is compact");
+        Ok((done.before_bytes, done.after_bytes))
+    }
+
+    async fn back_up(&self, name: &str) -> Result<String, StoreError> {
+        std::fs::create_dir_all(&self.backups)
+            .map_err(|why| StoreError::new(StoreErrorKind::Unavailable, why))?;
+        let path = self.backups.join(name);
+        self.store.back_up(&path).await?;
+        Ok(path.display().to_string())
+    }
+}
 
 /// Opens what the settings name.
 ///
@@ -37,7 +65,8 @@ pub(super) async fn open(settings: &StoreSettings, installation: &Installation) 
             let files = installation.files();
             let blobs = tokio::task::spawn_blocking(move || ObjectBlobStore::shared(&files));
             let blobs = blobs.await.map_err(|why| Failure::caused("the files were not opened", &why, ""))?;
-            Ok((Arc::new(store), Arc::new(blobs.map_err(|why| files_failed(installation, &why))?)))
+            let blobs = Arc::new(blobs.map_err(|why| files_failed(installation, &why))?);
+            Ok(Stores { store: Arc::new(store), blobs, upkeep: None })
         }
     }
 }
@@ -50,23 +79,25 @@ pub(super) const fn refresh_every(settings: &StoreSettings) -> Millis {
     }
 }
 
-/// What wraps the secrets in the store.
+/// What wraps the secrets in the store: the key that a setting names, or for a file in the data folder the one beside it.
 ///
 /// # Errors
-/// [`Failure`] if the file does not hold a key.
-pub(super) fn secrets(file: Option<&Path>) -> Result<Arc<dyn SecretWrap>, Failure> {
-    let Some(file) = file else { return Ok(Arc::new(NoWrap)) };
-    let text = std::fs::read_to_string(file)
-        .map_err(|why| Failure::caused(format_args!("cannot read {}", file.display()), &why, ""))?;
-    // A digest has as many hexadecimal digits as a key.
-    let Some(key) = Sha256Digest::from_hex(text.trim()) else {
-        let way_out = "make one with: openssl rand -hex 32";
-        return Err(Failure::new(
-            format!("{} holds no key of 64 hexadecimal digits", file.display()),
-            way_out,
-        ));
+/// [`Failure`] if a file does not hold a key.
+pub(super) fn secrets(
+    settings: &Settings,
+    installation: &Installation,
+) -> Result<Arc<dyn SecretWrap>, Failure> {
+    let present = match (&settings.wrapping_key, &settings.store) {
+        (Some(file), _) => read_wrapping_key(file)?,
+        (None, StoreSettings::File) => installation.wrapping_key()?,
+        // Servers that share a database need the same key, and nobody has said which.
+        (None, StoreSettings::Postgres(_)) => return Ok(Arc::new(NoWrap)),
     };
-    Ok(Arc::new(WrappingKey::new(&key.0, Arc::new(SystemEntropy))))
+    let mut wrap = WrappingKey::new(&present, Arc::new(SystemEntropy));
+    for file in &settings.kept.former_wrapping_keys {
+        wrap = wrap.and_former(&read_wrapping_key(file)?);
+    }
+    Ok(Arc::new(wrap))
 }
 
 fn open_files(installation: &Installation) -> Result<Stores, Failure> {
@@ -79,7 +110,9 @@ fn open_files(installation: &Installation) -> Result<Stores, Failure> {
     // Only whoever has the store may clear away what uploads have left.
     let blobs =
         ObjectBlobStore::local(installation.files()).map_err(|why| files_failed(installation, &why))?;
-    Ok((Arc::new(opened), Arc::new(blobs)))
+    let store = Arc::new(opened);
+    let upkeep = FileUpkeep { store: Arc::clone(&store), backups: installation.backups() };
+    Ok(Stores { store, blobs: Arc::new(blobs), upkeep: Some(Arc::new(upkeep)) })
 }
 
 fn files_failed(installation: &Installation, why: &StoreError) -> Failure {

@@ -26,6 +26,7 @@ mod several;
 mod sft;
 mod signing;
 mod tick;
+mod upkeep;
 mod watched;
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -58,6 +59,7 @@ pub use self::queries::{
 };
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 pub use self::signing::{KeySigner, NoSigner};
+pub use self::upkeep::Upkeep;
 use self::watched::WatchedStore;
 use crate::delivery::budget::Budgets;
 use crate::delivery::fetch::Fetcher;
@@ -93,6 +95,12 @@ pub struct Config {
     pub batch_max: usize,
     /// How often what other servers on the same store may have changed is read anew; 0 if there are no others.
     pub refresh_every: Millis,
+    /// How often files that nothing refers to are removed; 0 for never.
+    pub sweep_every: Millis,
+    /// How long such files are kept at least: somebody may be about to make a draft of them.
+    pub unreferenced_kept: Millis,
+    /// How often the store gives back the room that it does not need any more; 0 for never. See [`Builder::upkeep`].
+    pub compact_every: Millis,
 }
 
 impl Default for Config {
@@ -110,6 +118,9 @@ impl Default for Config {
             grant_key_life: Millis(24 * 3_600_000),
             batch_max: 1024,
             refresh_every: Millis(0),
+            sweep_every: Millis(24 * 3_600_000),
+            unreferenced_kept: Millis(24 * 3_600_000),
+            compact_every: Millis(7 * 24 * 3_600_000),
         }
     }
 }
@@ -138,6 +149,8 @@ struct Inner {
     signer: Arc<dyn AssignmentSigner>,
     secrets: Arc<dyn SecretWrap>,
     checkpoints: Option<Checkpoints>,
+    upkeep: Option<Arc<dyn Upkeep>>,
+    looked: Mutex<upkeep::Looked>,
     /// How far the audit chain was followed for the next checkpoint.
     followed: Mutex<Followed>,
     catalog: Catalog,
@@ -187,6 +200,7 @@ pub struct Builder {
     fetcher: Option<Arc<dyn Fetcher>>,
     secrets: Arc<dyn SecretWrap>,
     checkpoints: Option<Checkpoints>,
+    upkeep: Option<Arc<dyn Upkeep>>,
     config: Config,
 }
 
@@ -231,6 +245,13 @@ impl Builder {
         self
     }
 
+    /// What compacts the store and copies it. Without one whoever opened the store keeps it in order.
+    #[must_use]
+    pub fn upkeep(mut self, upkeep: Arc<dyn Upkeep>) -> Self {
+        self.upkeep = Some(upkeep);
+        self
+    }
+
     /// Another configuration than the default.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
@@ -268,6 +289,8 @@ impl Builder {
             fetcher: self.fetcher,
             secrets: self.secrets,
             checkpoints: self.checkpoints,
+            upkeep: self.upkeep,
+            looked: Mutex::default(),
             followed: Mutex::default(),
             refusals: Refusals::default(),
             group_sizes: Mutex::default(),
@@ -316,6 +339,7 @@ impl Server {
             fetcher: None,
             secrets: Arc::new(NoWrap),
             checkpoints: None,
+            upkeep: None,
             config: Config::default(),
         }
     }
@@ -324,9 +348,9 @@ impl Server {
     ///
     /// A store that fails is tried again with back-off; devices are told to wait meanwhile.
     pub async fn run(&self) {
-        let fetching = tokio::spawn(self.clone().keep_fetching());
+        let beside = [tokio::spawn(self.clone().keep_fetching()), tokio::spawn(self.clone().keep_up())];
         self.serve_link().await;
-        fetching.abort();
+        beside.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     async fn serve_link(&self) {

@@ -1,5 +1,6 @@
 //! The store as the server sees it: what fails is remembered until a commit succeeds, so that people are told.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -12,11 +13,18 @@ use ota_core::fleet::{
 pub(super) struct WatchedStore {
     store: Arc<dyn FleetStore>,
     trouble: Mutex<Option<StoreErrorKind>>,
+    /// How many records were written.
+    written: AtomicU64,
 }
 
 impl WatchedStore {
     pub(super) const fn new(store: Arc<dyn FleetStore>) -> Self {
-        Self { store, trouble: Mutex::new(None) }
+        Self { store, trouble: Mutex::new(None), written: AtomicU64::new(0) }
+    }
+
+    /// How many records were written since the start: whether anybody is at work.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Why the last commit failed; `None` if it did not.
@@ -28,9 +36,13 @@ impl WatchedStore {
 #[async_trait]
 impl FleetStore for WatchedStore {
     async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
+        let writes: usize = units.iter().map(|unit| unit.writes.len()).sum();
         let outcome = self.store.commit(units).await;
         let trouble = match &outcome {
-            Ok(_) => None,
+            Ok(_) => {
+                self.written.fetch_add(u64::try_from(writes).unwrap_or(u64::MAX), Ordering::Relaxed);
+                None
+            }
             // The caller's mistake says nothing about the store.
             Err(error) if error.kind() == StoreErrorKind::Invalid => self.trouble(),
             Err(error) => Some(error.kind()),

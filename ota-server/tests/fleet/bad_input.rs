@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use ota_core::fleet::records::{PersonRole, RoleGrant, Target};
-use ota_core::fleet::{Dialect, FleetStore as _};
+use ota_core::fleet::{Dialect, FleetStore as _, Key, Record, Stored};
+use ota_core::limits;
 use ota_core::number::{FileIndex, OfferId};
 use ota_core::text::{DeviceIdBuf, FileName, ProductIdBuf};
 use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::{Part, Phase, RefuseCode, ReportCode};
 use ota_server::CommandError;
 use ota_server::rules::campaign::CampaignError;
+use ota_server::rules::device::CLAIMED_MAX;
 use ota_server::rules::permission::Principal;
 use ota_server::rules::release::ReleaseError;
 use ota_server::rules::schedule::ScheduleError;
@@ -48,6 +50,38 @@ async fn bytes_that_are_no_message_are_refused() {
         let answers = world.say("lamp-1", Dialect::Native, Bytes::copy_from_slice(payload)).await;
         assert!(matches!(answer(&answers[0]), Answer::Refuse(_)), "{:?}", &payload[..payload.len().min(8)]);
     }
+}
+
+#[tokio::test]
+async fn an_inventory_as_long_as_it_may_be_leaves_a_short_record_and_a_longer_one_changes_nothing() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let record = async || {
+        let stored = world.store.load(&[Key::Device(DeviceIdBuf::new("lamp-1").unwrap())]).await.unwrap();
+        match stored.into_iter().next().flatten() {
+            Some(Stored { version, record: Record::Device(device) }) => (version, device),
+            other => panic!("{other:?}"),
+        }
+    };
+    // Names and revisions that nobody has released: texts of the device's own.
+    let name = |number: usize| format!("file-{number:04}");
+    let names: Vec<String> = (0..limits::INVENTORY_MAX).map(name).collect();
+    let short: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let message = lamp.check_in_with(&short);
+    let answers = world.say("lamp-1", Dialect::Native, message).await;
+    assert!(matches!(answer(&answers[0]), Answer::UpToDate { .. }));
+    let (version, device) = record().await;
+    assert!(device.installed.is_empty(), "nothing of it was ever released");
+    assert_eq!(device.claimed.map(|claimed| claimed.len()), Some(CLAIMED_MAX), "the rest is not kept");
+
+    // A message of one byte more than it may have.
+    let mut longer = lamp.check_in_with(&short).to_vec();
+    longer.resize(limits::MESSAGE_BYTES_MAX + 1, 0);
+    let answers = world.say("lamp-1", Dialect::Native, longer.into()).await;
+    assert!(matches!(answer(&answers[0]), Answer::Refuse(_)));
+    assert_eq!(record().await.0, version, "what was refused has written nothing");
+    world.assert_counters_are_exact().await;
 }
 
 #[tokio::test]
@@ -272,7 +306,7 @@ async fn what_a_draft_says_about_content_is_held_to_the_bytes() {
     assert!(matches!(draft(elsewhere).await, Err(CommandError::Release(ReleaseError::BlockMap(_)))));
     // Bytes that were stored without the server's looking at them are looked at now.
     let digest = good.digest;
-    let key = ota_core::fleet::Key::Blob(digest);
+    let key = Key::Blob(digest);
     let stored = world.store.load(core::slice::from_ref(&key)).await.unwrap().pop().flatten().unwrap();
     let mut unit = ota_core::fleet::Unit::default();
     unit.expects.push((key.clone(), stored.version));

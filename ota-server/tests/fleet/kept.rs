@@ -1,15 +1,19 @@
-//! What a copy of the store gives away, and what whoever can write it can hide: wrapped secrets, checkpoints.
+//! What a copy of the store gives away, and what whoever can write it can hide: wrapped secrets, checkpoints. And what the
+//! server does by itself to keep its installation in order.
 
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use ota_core::conformance::memory::{MemoryBlobStore, MemoryFleetStore};
 use ota_core::crypto::sign::Signer as _;
-use ota_core::fleet::{BoxError, FleetStore, Query, Record, StoreErrorKind, Table};
+use ota_core::fleet::{BlobStore, BoxError, FleetStore, Query, Record, StoreError, StoreErrorKind, Table};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::time::Millis;
 use ota_core::trust::Key;
 use ota_server::{
-    AuditCheck, Checkpoint, CheckpointSink, CommandError, Entropy, NewDevice, NewProduct, Server, WrappingKey,
+    AuditCheck, Checkpoint, CheckpointSink, CommandError, Entropy, NewDevice, NewProduct, Server, Upkeep,
+    WrappingKey,
 };
 
 use crate::support::*;
@@ -30,7 +34,7 @@ async fn start(
     clock: &Arc<HandClock>,
     ledger: &Arc<Ledger>,
     wrap: u8,
-) -> Result<Server, ota_core::fleet::StoreError> {
+) -> Result<Server, StoreError> {
     let entropy: Arc<dyn Entropy> = Arc::new(Seeded::new(u64::from(wrap)));
     let store: Arc<dyn FleetStore> = Arc::clone(store) as _;
     Server::builder(
@@ -90,7 +94,7 @@ async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
     server.create_product(&admin(), &product()).await.unwrap();
     server.tick().await.unwrap();
     for hour in 1..=3 {
-        clock.0.fetch_add(2 * HOUR.0, core::sync::atomic::Ordering::SeqCst);
+        clock.0.fetch_add(2 * HOUR.0, Ordering::SeqCst);
         let id = DeviceIdBuf::new(format!("lamp-{hour}")).unwrap();
         server.register_devices(&operator(), &product().id, &[NewDevice::named(id)]).await.unwrap();
         server.tick().await.unwrap();
@@ -111,7 +115,7 @@ async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
 
     // The same beginning, and no end: by itself such a chain is whole.
     let (shorter, silent) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
-    clock.0.store(START.0, core::sync::atomic::Ordering::SeqCst);
+    clock.0.store(START.0, Ordering::SeqCst);
     let other = start(&shorter, &clock, &silent, 1).await.unwrap();
     other.create_product(&admin(), &product()).await.unwrap();
     assert!(matches!(other.verify_audit(&approver(), None).await, Ok(AuditCheck::Intact { entries: 1, .. })));
@@ -125,4 +129,97 @@ async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
     assert!(matches!(other.verify_audit(&approver(), None).await, Ok(AuditCheck::Intact { entries: 4, .. })));
     let rewritten = other.verify_audit_checkpoints(&approver(), &checkpoints, &[trusted]).await.unwrap();
     assert_eq!(rewritten, AuditCheck::Broken { sequence: 2 });
+}
+
+/// Counts what it is asked to do, and fails when it is told to.
+#[derive(Default)]
+struct Keeper {
+    compacted: AtomicU64,
+    fails: AtomicBool,
+}
+
+#[async_trait]
+impl Upkeep for Keeper {
+    async fn compact(&self) -> Result<(u64, u64), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreErrorKind::Full.into());
+        }
+        self.compacted.fetch_add(1, Ordering::SeqCst);
+        Ok((200, 100))
+    }
+
+    async fn back_up(&self, name: &str) -> Result<String, StoreError> {
+        if name == "taken" { Err(StoreErrorKind::Invalid.into()) } else { Ok(format!("/backups/{name}")) }
+    }
+}
+
+#[tokio::test]
+async fn files_that_nothing_refers_to_go_by_themselves_and_an_idle_store_is_compacted() {
+    const DAY: Millis = Millis(24 * HOUR.0);
+    let mut world = World::new().await;
+    let keeper = Arc::new(Keeper::default());
+    let start = async |world: &World| {
+        let entropy = Arc::new(Seeded::new(9));
+        let (store, blobs) = (Arc::clone(&world.store) as _, Arc::clone(&world.blobs) as _);
+        Server::builder(store, blobs, Arc::clone(&world.link) as _, entropy)
+            .clock(Arc::clone(&world.clock) as _)
+            .upkeep(Arc::clone(&keeper) as _)
+            .start()
+            .await
+            .unwrap()
+    };
+    world.server = start(&world).await;
+    let kept = world.file("app.bin", "1.1", &[1; 5000]).await;
+    let lost = world.file("app.bin", "1.2", &[2; 5000]).await;
+    let draft = world.release_draft(vec![kept.clone()]);
+    world.server.draft_release(&developer(), draft).await.unwrap();
+    let compacted = || keeper.compacted.load(Ordering::SeqCst);
+    world.server.keep_in_order().await.unwrap();
+    world.pass(Millis(DAY.0 - 1));
+    world.server.keep_in_order().await.unwrap();
+    assert!(world.blobs.size(&lost.digest).await.unwrap().is_some(), "not yet");
+    world.pass(HOUR);
+    // When it was done last is in the store, not in the server.
+    world.server = start(&world).await;
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(world.blobs.size(&lost.digest).await.unwrap(), None);
+    assert!(world.blobs.size(&kept.digest).await.unwrap().is_some(), "a draft needs it");
+
+    assert_eq!(compacted(), 0);
+    world.pass(Millis(6 * DAY.0));
+    // Somebody is at work: the store is left alone for up to a day more.
+    let busy = async |world: &World, from: usize| {
+        let many: Vec<NewDevice> = (from..from + 1000)
+            .map(|number| NewDevice::named(DeviceIdBuf::new(format!("lamp-{number}")).unwrap()))
+            .collect();
+        world.server.register_devices(&operator(), &world.product, &many).await.unwrap();
+    };
+    busy(&world, 0).await;
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(compacted(), 0, "not while somebody is at work");
+    keeper.fails.store(true, Ordering::SeqCst);
+    assert!(world.server.keep_in_order().await.is_err(), "it is idle now, and there is no room");
+    keeper.fails.store(false, Ordering::SeqCst);
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(compacted(), 0, "what failed waits for an hour");
+    world.pass(HOUR);
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(compacted(), 1);
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(compacted(), 1, "once a week");
+    world.pass(Millis(8 * DAY.0));
+    busy(&world, 1000).await;
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(compacted(), 2, "nobody is always at work");
+
+    let entries = world.server.audit_entries(&approver(), 1, 100).await.unwrap();
+    let alone: Vec<&str> = entries
+        .iter()
+        .filter(|entry| &*entry.draft.principal == "the schedule")
+        .map(|entry| &*entry.draft.action)
+        .collect();
+    assert_eq!(alone, ["files.sweep", "store.compact", "store.compact"]);
+    let error = world.server.back_up_store(&admin(), "taken").await.unwrap_err();
+    assert!(matches!(error, CommandError::BackupName), "{error}");
+    assert_eq!(world.server.back_up_store(&admin(), "monday").await.unwrap(), "/backups/monday");
 }

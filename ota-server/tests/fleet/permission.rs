@@ -32,6 +32,7 @@ fn names() -> Vec<&'static str> {
         include_str!("../../src/server/commands/people.rs"),
         include_str!("../../src/server/commands/products.rs"),
         include_str!("../../src/server/commands/releases.rs"),
+        include_str!("../../src/server/commands/upkeep.rs"),
         include_str!("../../src/server/courses.rs"),
         include_str!("../../src/server/lists.rs"),
         include_str!("../../src/server/queries.rs"),
@@ -133,6 +134,8 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         sign_release(&unfixed, b"");
         withdraw_release(&release, "");
         remove_unreferenced(Millis(0));
+        compact_store();
+        back_up_store("../no name");
         fleet_course(product);
         product(product);
         root_body(product);

@@ -403,12 +403,21 @@ impl Lamp {
     }
 
     pub(crate) fn check_in_message(&mut self) -> Bytes {
+        let (file, revision) = (self.file, self.revision.clone());
+        self.check_in_with(&[(file, &revision)])
+    }
+
+    /// A check-in that tells of these files and revisions, in the order of their names.
+    pub(crate) fn check_in_with(&mut self, files: &[(&str, &str)]) -> Bytes {
         self.nonce = self.nonce.wrapping_add(1);
-        let items = [InventoryItem {
-            file: FileName::new(self.file).unwrap(),
-            revision: Revision::new(&self.revision).unwrap(),
-            digest: None,
-        }];
+        let items: Vec<InventoryItem<'_>> = files
+            .iter()
+            .map(|(file, revision)| InventoryItem {
+                file: FileName::new(file).unwrap(),
+                revision: Revision::new(revision).unwrap(),
+                digest: None,
+            })
+            .collect();
         let check_in = Up::CheckIn(CheckIn {
             product: ProductId::new(self.product).unwrap(),
             hardware: HardwareRevision::new(self.hardware).unwrap(),

@@ -1,6 +1,8 @@
 //! The program `ota` as people and scripts use it: the real binary, a real server, a temporary folder.
 
 mod broker;
+mod full;
+mod kept;
 mod postgres;
 #[path = "../../../ota-storage/tests/postgres/server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest of it")]
@@ -41,7 +43,7 @@ fn secrets_are_nowhere_but_in_their_files() {
     let server = Server::start(folder.path());
     let token = server.token.clone().unwrap();
     server.stop();
-    for secret in ["assignment-key.pem", "tls/ca.key", "tls/server.key"] {
+    for secret in ["assignment-key.pem", "audit-key.pem", "wrapping.key", "tls/ca.key", "tls/server.key"] {
         let mode = std::fs::metadata(folder.path().join("data").join(secret)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{secret}");
     }

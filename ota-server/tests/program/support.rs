@@ -25,12 +25,17 @@ impl Ota {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ota"));
-        command
-            .args(arguments)
-            .current_dir(&self.folder)
-            .env_clear()
-            .env("XDG_CONFIG_HOME", self.folder.join("config"));
+        self.command_by(&[], arguments)
+    }
+
+    fn command_by(&self, by: &[&str], arguments: &[&str]) -> Command {
+        let words = [by, &[env!("CARGO_BIN_EXE_ota")], arguments].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(&self.folder).env_clear();
+        if !by.is_empty() {
+            command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        }
+        command.env("XDG_CONFIG_HOME", self.folder.join("config"));
         for (name, value) in [("OTA_SERVER", &self.server), ("OTA_TOKEN", &self.token)] {
             if let Some(value) = value {
                 command.env(name, value);
@@ -92,6 +97,11 @@ impl Server {
     }
 
     pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
+        Self::start_by(folder, &[], more)
+    }
+
+    /// Starts it by a program that takes it and its arguments as its own last ones, and becomes it.
+    pub(crate) fn start_by(folder: &Path, by: &[&str], more: &[&str]) -> Self {
         let data = folder.join("data").to_str().unwrap().to_owned();
         let arguments = [
             "serve",
@@ -104,7 +114,7 @@ impl Server {
             "--log",
             "warn",
         ];
-        let mut command = Ota::new(folder).command(&[&arguments, more].concat());
+        let mut command = Ota::new(folder).command_by(by, &[&arguments, more].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let (mut address, mut broker, mut token, mut link) = (None, None, None, None);
@@ -124,6 +134,11 @@ impl Server {
         // Nobody reads on from here: a server whose starter has gone still has to end well.
         drop(lines);
         Self { child, folder: folder.to_owned(), data, address, broker, token, link }
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn data(&self) -> &str {

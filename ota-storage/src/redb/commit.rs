@@ -1,69 +1,97 @@
-//! One transaction for many units: checked against the rows, applied in order, with one change per counter.
+//! One transaction for many units: checked against the rows, applied in order, with one change per row and counter.
+//!
+//! All rows that the units expect are read first, in the order of their keys; the units are applied to what was read;
+//! what is left of that is written in order again. So neighbours are met while their page is at hand, and a row that
+//! many units change is written once. The medium sees nothing that a unit did which then met a conflict, because a unit
+//! is checked whole before it changes anything.
 
 use std::collections::{BTreeMap, HashMap};
 
-use ota_core::fleet::{AuditEntry, AuditHash, Outcome, PreparedUnit, Version};
-use redb::{ReadableTable, Table, WriteTransaction};
+use ota_core::fleet::{AuditDraft, AuditEntry, AuditHash, Outcome, PreparedUnit, Version};
+use redb::{ReadableTable, WriteTransaction};
 
+use super::copy::Touched;
 use super::error::Fault;
 use super::schema::{
     AUDIT, COUNTERS, PLACES, RECORDS, audit_end, audit_value, record_value, row_key, split_record_value,
 };
 
-/// The tables of a write transaction, and what is written only once at its end.
-pub(super) struct Batch<'t> {
-    records: Table<'t, &'static [u8], &'static [u8]>,
-    places: Table<'t, &'static [u8], u16>,
-    transaction: &'t WriteTransaction,
+/// What the units of a transaction have made of it so far.
+pub(super) struct Batch {
+    /// In the order of their keys.
+    rows: Vec<Row>,
+    /// What becomes of places: how many bytes of the row are the place, or nothing if the row goes.
+    places: BTreeMap<Vec<u8>, Option<u16>>,
     counters: HashMap<Vec<u8>, i64>,
-    audit: Vec<ota_core::fleet::AuditDraft>,
+    audit: Vec<AuditDraft>,
     changed: bool,
 }
 
-impl<'t> Batch<'t> {
-    pub(super) fn new(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
+/// A row of `records` as the next unit finds it.
+struct Row {
+    key: Vec<u8>,
+    version: Version,
+    /// What it was changed to, if it was; nothing in it if the record was removed.
+    written: Option<Option<Vec<u8>>>,
+}
+
+impl Batch {
+    /// Reads the versions of all records that the units expect.
+    pub(super) fn read<'u>(
+        transaction: &WriteTransaction,
+        units: impl Iterator<Item = &'u PreparedUnit>,
+    ) -> Result<Self, Fault> {
+        let expected = units.flat_map(|unit| &unit.expects);
+        let mut keys: Vec<Vec<u8>> =
+            expected.map(|(key, bytes, _)| row_key(key.table().number(), bytes)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let records = transaction.open_table(RECORDS)?;
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            let version = match records.get(key.as_slice())? {
+                Some(value) => split_record_value(value.value())?.0,
+                None => Version::default(),
+            };
+            rows.push(Row { key, version, written: None });
+        }
         Ok(Self {
-            records: transaction.open_table(RECORDS)?,
-            places: transaction.open_table(PLACES)?,
-            transaction,
+            rows,
+            places: BTreeMap::new(),
             counters: HashMap::new(),
             audit: Vec::new(),
             changed: false,
         })
     }
 
-    /// Applies a unit whole, or finds a conflict and does nothing.
+    /// Applies a unit whole, or finds a conflict and does nothing. The unit is one of those that [`read`](Self::read) saw.
     pub(super) fn apply(&mut self, unit: PreparedUnit) -> Result<Outcome, Fault> {
         let PreparedUnit { expects, writes, counters, audit } = unit;
-        let mut keys = Vec::with_capacity(expects.len());
+        let mut found = Vec::with_capacity(expects.len());
         for (key, bytes, expected) in expects {
-            let row = row_key(key.table().number(), &bytes);
-            let found = match self.records.get(row.as_slice())? {
-                Some(value) => split_record_value(value.value())?.0,
-                None => Version::default(),
-            };
-            if found != expected {
+            let number = key.table().number();
+            let place = self.rows.binary_search_by(|row| {
+                let (first, rest) = row.key.split_first().unwrap_or((&0, &[]));
+                first.cmp(&number).then_with(|| rest.cmp(&bytes))
+            });
+            let place = place.map_err(|_| Fault::Row("records"))?;
+            if self.rows[place].version != expected {
                 return Ok(Outcome::Conflict(key));
             }
-            keys.push(row);
+            found.push(place);
         }
         self.changed |= !(writes.is_empty() && counters.is_empty() && audit.is_empty());
         for write in writes {
-            let key = &keys[write.expected];
             for place in &write.leaves {
-                self.places.remove(row_key(place.index.number(), &place.sort_key).as_slice())?;
+                self.places.insert(row_key(place.index.number(), &place.sort_key), None);
             }
             for place in &write.enters {
-                let row = row_key(place.index.number(), &place.sort_key);
                 let bytes = u16::try_from(place.place_bytes).map_err(|_| Fault::Row("places"))?;
-                self.places.insert(row.as_slice(), bytes)?;
+                self.places.insert(row_key(place.index.number(), &place.sort_key), Some(bytes));
             }
-            match write.after {
-                Some(after) => {
-                    self.records.insert(key.as_slice(), record_value(write.version, &after).as_slice())?
-                }
-                None => self.records.remove(key.as_slice())?,
-            };
+            let row = &mut self.rows[found[write.expected]];
+            row.version = write.version;
+            row.written = Some(write.after);
         }
         for change in counters {
             let sum = self.counters.entry(change.key.to_bytes()).or_default();
@@ -73,12 +101,53 @@ impl<'t> Batch<'t> {
         Ok(Outcome::Committed)
     }
 
-    /// Writes counters and audit entries; says whether the transaction changes anything.
-    pub(super) fn finish(self) -> Result<bool, Fault> {
-        write_counters(self.transaction, self.counters)?;
-        write_audit(self.transaction, self.audit)?;
+    /// Writes what the units have left; says whether the transaction changes anything. Whoever follows the store learns
+    /// which rows it touches.
+    pub(super) fn finish(
+        self,
+        transaction: &WriteTransaction,
+        followed: Option<&mut Touched>,
+    ) -> Result<bool, Fault> {
+        if let Some(touched) = followed {
+            let written = self.rows.iter().filter(|row| row.written.is_some());
+            touched.records.extend(written.map(|row| row.key.clone()));
+            touched.places.extend(self.places.keys().cloned());
+            touched.counters.extend(self.counters.keys().cloned());
+        }
+        write_rows(transaction, self.rows)?;
+        write_places(transaction, self.places)?;
+        write_counters(transaction, self.counters)?;
+        write_audit(transaction, self.audit)?;
         Ok(self.changed)
     }
+}
+
+fn write_rows(transaction: &WriteTransaction, rows: Vec<Row>) -> Result<(), Fault> {
+    let mut table = transaction.open_table(RECORDS)?;
+    for row in rows {
+        match row.written {
+            Some(Some(after)) => {
+                table.insert(row.key.as_slice(), record_value(row.version, &after).as_slice())?
+            }
+            Some(None) => table.remove(row.key.as_slice())?,
+            None => continue,
+        };
+    }
+    Ok(())
+}
+
+fn write_places(transaction: &WriteTransaction, places: BTreeMap<Vec<u8>, Option<u16>>) -> Result<(), Fault> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(PLACES)?;
+    for (row, place) in places {
+        match place {
+            Some(bytes) => table.insert(row.as_slice(), bytes)?,
+            None => table.remove(row.as_slice())?,
+        };
+    }
+    Ok(())
 }
 
 fn write_counters(transaction: &WriteTransaction, changes: HashMap<Vec<u8>, i64>) -> Result<(), Fault> {
@@ -98,10 +167,7 @@ fn write_counters(transaction: &WriteTransaction, changes: HashMap<Vec<u8>, i64>
     Ok(())
 }
 
-fn write_audit(
-    transaction: &WriteTransaction,
-    drafts: Vec<ota_core::fleet::AuditDraft>,
-) -> Result<(), Fault> {
+fn write_audit(transaction: &WriteTransaction, drafts: Vec<AuditDraft>) -> Result<(), Fault> {
     if drafts.is_empty() {
         return Ok(());
     }

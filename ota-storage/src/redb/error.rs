@@ -30,9 +30,24 @@ pub(super) enum Fault {
     Reopening,
     #[error("the store is closed")]
     Closed,
+    #[error("a copy of the store failed; the store itself is as it was")]
+    Copy(#[source] Box<Fault>),
+    #[error("so much was written meanwhile that the copy fell behind; try again when it is quieter")]
+    FellBehind,
+    #[error("there is a file of that name already")]
+    Exists,
+    #[error("the store is being compacted already")]
+    Compacting,
+    #[error("the store lies in a medium of its own, whose file cannot be replaced")]
+    NoFile,
 }
 
 impl Fault {
+    /// The same, met while a copy was made: the store's own file need not be opened again because of it.
+    pub(super) fn of_a_copy(self) -> Self {
+        Self::Copy(Box::new(self))
+    }
+
     pub(super) fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Redb(redb::Error::Io(error)) | Self::Open(error) => io_kind(error),
@@ -45,7 +60,11 @@ impl Fault {
             Self::Redb(redb::Error::UpgradeRequired(_)) | Self::Schema { .. } | Self::Foreign => {
                 StoreErrorKind::Schema
             }
-            Self::Redb(_) | Self::Reopening | Self::Closed => StoreErrorKind::Unavailable,
+            Self::NoFile | Self::Exists => StoreErrorKind::Invalid,
+            Self::Copy(fault) => fault.kind(),
+            Self::Redb(_) | Self::Reopening | Self::Closed | Self::FellBehind | Self::Compacting => {
+                StoreErrorKind::Unavailable
+            }
         }
     }
 

@@ -5,13 +5,14 @@
 //! without a restart. Leases end with the process, because no other can have the file open.
 
 mod commit;
+mod copy;
 mod error;
 mod lease;
 mod read;
 mod schema;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -24,6 +25,7 @@ use ota_core::limits;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, StorageBackend};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use self::copy::{CopyFile, Touched};
 use self::error::{Fault, caught};
 use self::writer::{Request, Shared, Writer};
 
@@ -32,6 +34,10 @@ type Medium = dyn Fn() -> Result<Database, Fault> + Send + Sync;
 
 /// So many keys are looked up on the task of the caller; more go to a thread that may block.
 const LOAD_AT_ONCE_MAX: usize = 64;
+/// With so few rows still to be copied a compact file takes the place of the store's: commits wait for these only.
+const REPLACED_ROWS_MAX: usize = 4096;
+/// After so many attempts to come so close the compaction is given up.
+const CATCH_UPS_MAX: usize = 16;
 /// What a unit takes up in the queue besides its records, in bytes.
 const UNIT_OVERHEAD_BYTES: usize = 256;
 
@@ -61,6 +67,19 @@ pub struct RedbStore {
     room_bytes: u32,
     requests: Option<mpsc::UnboundedSender<Request>>,
     writer: Option<JoinHandle<()>>,
+    /// The file, unless the store lies in a medium of its own.
+    file: Option<PathBuf>,
+    /// Held by whoever compacts.
+    compacting: tokio::sync::Mutex<()>,
+}
+
+/// What a compaction has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compacted {
+    /// How long the file was, in bytes.
+    pub before_bytes: u64,
+    /// How long it is now.
+    pub after_bytes: u64,
 }
 
 impl core::fmt::Debug for RedbStore {
@@ -77,18 +96,18 @@ impl RedbStore {
     /// [`StoreErrorKind::Corrupt`] if it is damaged or no database; [`StoreErrorKind::Unavailable`] if another
     /// process has it open, or the file system refuses.
     pub fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref().to_owned();
-        Self::start(
-            Arc::new(move || {
-                let is_new = !path.exists();
-                let database = Builder::new().set_cache_size(options.cache_bytes).create(&path)?;
-                if is_new {
-                    sync_folder_of(&path).map_err(Fault::Open)?;
-                }
-                Ok(database)
-            }),
-            options,
-        )
+        let file = path.as_ref().to_owned();
+        let path = file.clone();
+        let open = move || {
+            let database = Builder::new().set_cache_size(options.cache_bytes).create(&path)?;
+            // The name may be new: of a new file, or of a compact one that has just taken the place of another.
+            sync_folder_of(&path).map_err(Fault::Open)?;
+            Ok(database)
+        };
+        let store = Self::start(Arc::new(open), options, Some(file.clone()))?;
+        // Whoever has the store may clear away what a compaction has left that was cut off.
+        copy::remove(&beside(&file, COMPACT))?;
+        Ok(store)
     }
 
     /// Opens the store in a medium of your own; `medium` is asked for it again after each fault. Blocks.
@@ -101,10 +120,10 @@ impl RedbStore {
     ) -> Result<Self, StoreError> {
         let open =
             move || Ok(Builder::new().set_cache_size(options.cache_bytes).create_with_backend(medium())?);
-        Self::start(Arc::new(open), options)
+        Self::start(Arc::new(open), options, None)
     }
 
-    fn start(medium: Arc<Medium>, options: RedbOptions) -> Result<Self, StoreError> {
+    fn start(medium: Arc<Medium>, options: RedbOptions, file: Option<PathBuf>) -> Result<Self, StoreError> {
         let database = caught(|| writer::open(medium.as_ref()))?;
         let shared = Arc::new(Shared::new(database));
         let (requests, received) = mpsc::unbounded_channel();
@@ -121,15 +140,76 @@ impl RedbStore {
             room_bytes,
             requests: Some(requests),
             writer: Some(writer),
+            file,
+            compacting: tokio::sync::Mutex::default(),
         })
     }
 
-    /// Moves what is in use to the front of the file and gives the rest back to the file system. Other calls wait.
+    /// Writes the store anew, without what earlier states have left empty, and goes on with the new file.
+    ///
+    /// Everything else goes on meanwhile: reads always, commits but for the moment in which the last few thousand rows
+    /// are copied. It takes as much room again as the compact file has, and memory for at most a million keys. A crash
+    /// at any moment leaves one of the two files under the name, whole. A call that is dropped changes nothing.
     ///
     /// # Errors
-    /// [`StoreError`]; the store is as it was.
-    pub async fn compact(&self) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Compact { answer }).await
+    /// [`StoreError`]; the store is as it was. [`StoreErrorKind::Unavailable`] if so much is written that the copy never
+    /// catches up, or if another compaction is under way; [`StoreErrorKind::Full`] if there is no room for the copy;
+    /// [`StoreErrorKind::Invalid`] if the store was opened [on a medium](Self::open_on).
+    pub async fn compact(&self) -> Result<Compacted, StoreError> {
+        let file = self.file.clone().ok_or(Fault::NoFile)?;
+        let _one_at_a_time = self.compacting.try_lock().map_err(|_| Fault::Compacting)?;
+        let length = |file: &Path| std::fs::metadata(file).map(|found| found.len()).map_err(Fault::Open);
+        let before_bytes = length(&file)?;
+        self.ask(|answer| Request::Follow { answer }).await?;
+        if let Err(error) = self.replace_by_copy(file.clone()).await {
+            self.requests.as_ref().map(|requests| requests.send(Request::Unfollow));
+            return Err(error);
+        }
+        Ok(Compacted { before_bytes, after_bytes: length(&file)? })
+    }
+
+    async fn replace_by_copy(&self, file: PathBuf) -> Result<(), StoreError> {
+        let path = beside(&file, COMPACT);
+        let mut copy = self
+            .read(move |state| {
+                let mut copy = CopyFile::of(state, path)?;
+                copy.pack()?;
+                Ok(copy)
+            })
+            .await?;
+        for _ in 0..CATCH_UPS_MAX {
+            let touched: Touched = self.ask(|answer| Request::Touched { answer }).await?;
+            let is_close = touched.len() <= REPLACED_ROWS_MAX;
+            copy = self
+                .read(move |state| {
+                    copy.catch_up(state, &touched)?;
+                    Ok(copy)
+                })
+                .await?;
+            if is_close {
+                return self.ask(|answer| Request::Replace { copy, file, answer }).await;
+            }
+        }
+        Err(Fault::FellBehind.into())
+    }
+
+    /// Writes a copy of the store as it is now into a new file, while everything else goes on.
+    ///
+    /// The copy is a store like any other. It takes its name only when it is whole and durable: a crash leaves at most
+    /// a file of the same name and `.part`. Files that releases refer to are not in it; copy those afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has that name. [`StoreErrorKind::Invalid`] if a file already has.
+    pub async fn back_up(&self, to: impl AsRef<Path>) -> Result<(), StoreError> {
+        let to = to.as_ref().to_owned();
+        if to.try_exists().map_err(Fault::Open)? {
+            return Err(StoreError::new(StoreErrorKind::Invalid, Fault::Exists));
+        }
+        self.read(move |state| {
+            CopyFile::of(state, beside(&to, PART))?.take_the_place_of(&to)?;
+            sync_folder_of(&to).map_err(|error| Fault::Open(error).of_a_copy())
+        })
+        .await
     }
 
     async fn ask<T>(
@@ -178,6 +258,17 @@ fn read_at_once<T>(
         shared.break_down();
     }
     read
+}
+
+/// What the name of a compact file that is being written ends in, and that of an unfinished backup.
+const COMPACT: &str = ".compact";
+const PART: &str = ".part";
+
+/// The file beside this one whose name has this at its end.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 /// Makes the name of a new file durable.

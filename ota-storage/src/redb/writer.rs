@@ -5,15 +5,17 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use ota_core::fleet::{Lease, LeaseRequest, Outcome, PreparedUnit, StoreError};
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Medium;
 use super::commit::Batch;
+use super::copy::{CopyFile, Touched};
 use super::error::{Fault, caught};
 use super::lease::Leases;
 use super::schema;
@@ -37,9 +39,22 @@ pub(super) enum Request {
         request: LeaseRequest,
         answer: Answer<Option<Lease>>,
     },
-    Compact {
+    /// Notes from now on which rows are written.
+    Follow {
         answer: Answer<()>,
     },
+    /// Which rows were written since the last time this was asked.
+    Touched {
+        answer: Answer<Touched>,
+    },
+    /// Brings the copy up to date and lets it take the place of the store's file.
+    Replace {
+        copy: CopyFile,
+        file: PathBuf,
+        answer: Answer<()>,
+    },
+    /// Nobody follows any more.
+    Unfollow,
     /// A reader met a fault: look after the file.
     LookAfter,
 }
@@ -73,6 +88,10 @@ impl Shared {
         self.is_broken.store(true, Ordering::Release);
     }
 
+    fn mend(&self) {
+        self.is_broken.store(false, Ordering::Release);
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.is_broken.load(Ordering::Acquire)
     }
@@ -83,6 +102,8 @@ pub(super) struct Writer {
     medium: Arc<Medium>,
     batch_units_max: usize,
     leases: Leases,
+    /// What was written since somebody began to follow.
+    followed: Option<Touched>,
     reopen_delay: Duration,
     reopen_at: Instant,
 }
@@ -92,7 +113,8 @@ pub(super) struct Writer {
 struct Calls {
     commits: Vec<(Vec<PreparedUnit>, Answer<Vec<Outcome>>, OwnedSemaphorePermit)>,
     leases: Vec<(LeaseRequest, Answer<Option<Lease>>)>,
-    compactions: Vec<Answer<()>>,
+    /// What is done behind the commit, in the order of asking.
+    behind: Vec<Request>,
 }
 
 /// What is answered once the transaction is durable.
@@ -109,6 +131,7 @@ impl Writer {
             medium,
             batch_units_max,
             leases: Leases::default(),
+            followed: None,
             reopen_delay: REOPEN_DELAY_MIN,
             reopen_at: Instant::now(),
         }
@@ -134,12 +157,15 @@ impl Writer {
             Ok(database) => database,
             Err(fault) => return calls.refuse(&fault.into()),
         };
-        let compactions = core::mem::take(&mut calls.compactions);
+        let behind = core::mem::take(&mut calls.behind);
         if !(calls.commits.is_empty() && calls.leases.is_empty()) {
             let units: Vec<Vec<PreparedUnit>> =
                 calls.commits.iter_mut().map(|(units, _, _)| core::mem::take(units)).collect();
             let leases = calls.leases.iter().map(|(request, _)| request);
-            match caught(|| self.commit(&database, units, leases)) {
+            let committed = caught(|| self.commit(&database, units, leases));
+            // A copy that falls so far behind is given up rather than remembered.
+            self.followed.take_if(|touched| touched.is_too_much());
+            match committed {
                 Ok(answers) => {
                     self.leases = answers.new_leases;
                     calls.answer(answers.commits, answers.leases);
@@ -150,13 +176,13 @@ impl Writer {
                 }
             }
         }
-        if !compactions.is_empty() {
-            self.compact(database, compactions);
+        for request in behind {
+            self.do_behind(&database, request);
         }
     }
 
     fn commit<'a>(
-        &self,
+        &mut self,
         database: &Database,
         units: Vec<Vec<PreparedUnit>>,
         leases: impl Iterator<Item = &'a LeaseRequest>,
@@ -164,12 +190,12 @@ impl Writer {
         let mut transaction = database.begin_write()?;
         // Saves what a start after a crash would otherwise have to find out by walking the whole file.
         transaction.set_quick_repair(true);
-        let mut batch = Batch::new(&transaction)?;
+        let mut batch = Batch::read(&transaction, units.iter().flatten())?;
         let mut commits = Vec::with_capacity(units.len());
         for call in units {
             commits.push(call.into_iter().map(|unit| batch.apply(unit)).collect::<Result<Vec<_>, _>>()?);
         }
-        let mut changed = batch.finish()?;
+        let mut changed = batch.finish(&transaction, self.followed.as_mut())?;
         let mut new_leases = self.leases.clone();
         let mut answers = Vec::new();
         let now = Instant::now();
@@ -185,30 +211,48 @@ impl Writer {
         Ok(Answers { commits, leases: answers, new_leases })
     }
 
-    /// Moves what is in use to the front of the file, and gives the rest back. Readers have to wait meanwhile.
-    fn compact(&self, database: Arc<Database>, answers: Vec<Answer<()>>) {
-        self.shared.replace(None);
-        // Readers that still hold the database let go of it when they are done, and no new ones come.
-        let mut database = database;
-        let mut owned = loop {
-            match Arc::try_unwrap(database) {
-                Ok(owned) => break owned,
-                Err(shared) => database = shared,
+    /// What concerns copies of the store.
+    fn do_behind(&mut self, database: &Database, request: Request) {
+        // Nobody may wait for an answer any more: that is no error.
+        match request {
+            Request::Follow { answer } => {
+                self.followed = Some(Touched::default());
+                let _ = answer.send(Ok(()));
             }
-            std::thread::yield_now();
-        };
-        let result = caught(|| {
-            while owned.compact()? {}
-            Ok(())
-        });
-        self.shared.replace(Some(owned));
-        if let Err(fault) = &result {
-            self.note(fault);
+            Request::Touched { answer } => {
+                let touched = self.followed.as_mut().map(core::mem::take);
+                let _ = answer.send(touched.ok_or_else(|| Fault::FellBehind.into()));
+            }
+            Request::Replace { copy, file, answer } => {
+                let replaced = caught(|| self.replace(database, copy, &file));
+                if let Err(fault) = &replaced {
+                    self.note(fault);
+                }
+                let _ = answer.send(replaced.map_err(Into::into));
+            }
+            Request::Unfollow => self.followed = None,
+            Request::Commit { .. } | Request::Lease { .. } | Request::LookAfter => {}
         }
-        let result = result.map_err(SharedFault::from);
-        for answer in answers {
-            let _ = answer.send(result.clone().map_err(|fault| fault.to_store_error()));
+    }
+
+    /// Copies what is still missing, and goes on with the copy. Readers that are at it finish with the former file.
+    ///
+    /// A crash leaves either file under the name, and both hold everything that was acknowledged: nothing is committed
+    /// before the new name is durable.
+    fn replace(&mut self, database: &Database, copy: CopyFile, file: &Path) -> Result<(), Fault> {
+        let touched = self.followed.take().ok_or(Fault::FellBehind)?;
+        if self.shared.is_broken() {
+            // What the file holds is known once it has been opened again.
+            return Err(Fault::Reopening);
         }
+        let state = database.begin_read().map_err(|error| Fault::from(error).of_a_copy())?;
+        copy.catch_up(&state, &touched)?;
+        copy.take_the_place_of(file)?;
+        // From here on the former file must not be written any more: if the new one cannot be opened now, that is tried
+        // again before the next commit.
+        let opened = open(self.medium.as_ref()).inspect_err(|_| self.shared.break_down())?;
+        self.shared.replace(Some(opened));
+        Ok(())
     }
 
     fn note(&self, fault: &Fault) {
@@ -233,7 +277,7 @@ impl Writer {
         self.reopen_delay = (self.reopen_delay * 2).min(REOPEN_DELAY_MAX);
         let database = caught(|| open(self.medium.as_ref()))?;
         self.shared.replace(Some(database));
-        self.shared.is_broken.store(false, Ordering::Release);
+        self.shared.mend();
         self.shared.database().ok_or(Fault::Reopening)
     }
 }
@@ -255,8 +299,8 @@ impl Calls {
                 return count;
             }
             Request::Lease { request, answer } => self.leases.push((request, answer)),
-            Request::Compact { answer } => self.compactions.push(answer),
             Request::LookAfter => {}
+            behind => self.behind.push(behind),
         }
         1
     }
@@ -279,8 +323,16 @@ impl Calls {
         for (_, answer) in self.leases {
             let _ = answer.send(Err(fault.to_store_error()));
         }
-        for answer in self.compactions {
-            let _ = answer.send(Err(fault.to_store_error()));
+        for request in self.behind {
+            match request {
+                Request::Follow { answer } | Request::Replace { answer, .. } => {
+                    let _ = answer.send(Err(fault.to_store_error()));
+                }
+                Request::Touched { answer } => {
+                    let _ = answer.send(Err(fault.to_store_error()));
+                }
+                Request::Commit { .. } | Request::Lease { .. } | Request::LookAfter | Request::Unfollow => {}
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ mod people;
 mod plan;
 mod product;
 mod release;
+mod store;
 mod units;
 
 pub use amendment::{AmendedBody, AmendmentInput, AmendmentStateView, AmendmentView, GateView, SeenView};
@@ -44,6 +45,7 @@ pub use release::{
     BlockMapBody, ContentBody, FieldError, FileInput, FileView, FixInput, ReleaseInput, ReleaseRef,
     ReleaseView, RequirementBody,
 };
+pub use store::{BackupInput, BackupView, CompactedView};
 pub use units::{Share, Span, Time, UnitError};
 
 pub(crate) use people::grants;

@@ -93,7 +93,7 @@ enum Command {
     /// Read and verify the audit chain
     #[command(subcommand)]
     Audit(people::AuditCommand),
-    /// Work on the store itself, while no server runs
+    /// Keep the store: room, copies, files that nothing needs; or move it to a database
     #[command(subcommand)]
     Store(store::StoreCommand),
     /// Stop all campaigns, of one product or of the whole installation
@@ -127,7 +127,7 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Campaign(command) => command.run(&context()?),
         Command::Person(command) => command.run(&context()?),
         Command::Audit(command) => command.run(&context()?),
-        Command::Store(command) => command.run(),
+        Command::Store(command) => command.run(&login, format),
         Command::StopEverything(command) => command.run(&context()?),
     }
 }

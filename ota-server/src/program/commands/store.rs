@@ -1,4 +1,6 @@
-//! `ota store`: what is done to the store itself, at the machine, while no server runs.
+//! `ota store`: the room that it takes up, copies of it, and moving it to another place.
+//!
+//! All but moving is asked of the server that runs; moving is done at the machine, while none does.
 
 use std::path::PathBuf;
 
@@ -8,13 +10,25 @@ use ota_core::number::Sha256Digest;
 use ota_storage::postgres::Upgrade;
 use ota_storage::redb::{RedbOptions, RedbStore};
 
-use super::super::settings::PostgresSettings;
-use super::super::{Failure, stores};
+use crate::http::body::{BackupInput, BackupView, CompactedView, StopView};
 use crate::moving::{self, MoveError, Moved};
+use crate::program::client::Login;
+use crate::program::output::Format;
+use crate::program::settings::PostgresSettings;
+use crate::program::{Failure, stores};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Copy all records, counters and the audit chain into an empty store, and compare
+    /// Give back the room that the store does not need any more; the server serves meanwhile
+    Compact,
+    /// Write a copy of the store into the folder `backups` of the server's data; the server serves meanwhile
+    Backup {
+        /// What the copy is called
+        name: String,
+    },
+    /// Remove uploaded files that no release refers to
+    Sweep,
+    /// Copy all records, counters and the audit chain into an empty store, and compare, while no server runs
     Copy(CopyStore),
 }
 
@@ -43,11 +57,38 @@ enum Way {
 }
 
 impl StoreCommand {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let Self::Copy(copy) = self;
+    pub(super) fn run(self, login: &dyn Fn() -> Login, format: Format) -> Result<(), Failure> {
+        match self {
+            Self::Copy(copy) => copy.run(),
+            Self::Compact => {
+                let view: CompactedView = login().client()?.post("/api/v1/store/compact", &())?;
+                format.show(&view, |view| {
+                    format!("the store took {} bytes and takes {} now", view.before_bytes, view.after_bytes)
+                })
+            }
+            Self::Backup { name } => {
+                let view: BackupView =
+                    login().client()?.post("/api/v1/store/backups", &BackupInput { name })?;
+                format.show(&view, |view| {
+                    format!(
+                        "{}\nkeep it with a copy of the folder `files`, and apart from `wrapping.key`",
+                        view.path
+                    )
+                })
+            }
+            Self::Sweep => {
+                let view: StopView = login().client()?.post("/api/v1/sweep-files", &())?;
+                format.show(&view, |view| format!("{} files are removed", view.stopped))
+            }
+        }
+    }
+}
+
+impl CopyStore {
+    fn run(self) -> Result<(), Failure> {
         let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let threads = threads.map_err(|why| Failure::caused("cannot start threads", &why, ""))?;
-        let moved = threads.block_on(copy.run())?;
+        let moved = threads.block_on(self.moved())?;
         for (table, count) in moved.records.iter().filter(|(_, count)| **count > 0) {
             println!("{count:>12}  {table:?}");
         }
@@ -60,10 +101,8 @@ impl StoreCommand {
         println!("all of it is the same in both stores");
         Ok(())
     }
-}
 
-impl CopyStore {
-    async fn run(self) -> Result<Moved, Failure> {
+    async fn moved(self) -> Result<Moved, Failure> {
         let path = self.data.join("ota.redb");
         if self.to == Way::Postgres && !path.is_file() {
             let way_out = "give the data folder with --data";

@@ -12,6 +12,7 @@ mod products;
 mod releases;
 #[cfg(feature = "http")]
 mod sessions;
+mod upkeep;
 
 use ota_core::fleet::records::Setting;
 use ota_core::fleet::{AuditDraft, Key, Outcome, Record, StoreError, Stored, Version};
@@ -116,6 +117,14 @@ pub enum CommandError {
     /// There is no such group.
     #[error("there is no group {0:?}")]
     NoGroup(Box<str>),
+    /// Nobody told the server how the store is kept in order.
+    #[error("the program around this server keeps the store in order by itself")]
+    NoUpkeep,
+    /// The name of a backup is none, or is taken.
+    #[error(
+        "a backup's name has 1 to 64 of A-Z a-z 0-9 . _ - without a dot at its beginning, and is not taken yet"
+    )]
+    BackupName,
     /// Too many at once.
     #[error("at most {0} at once")]
     TooMany(usize),

@@ -6,13 +6,13 @@ use ota_core::fleet::records::{Interned, Product, ReleaseRecord, ReleaseStatus};
 use ota_core::fleet::{Index, IndexEntry, Key, Query, Record, Stored, Version};
 use ota_core::number::{ByteLength, ByteOffset, PackageVersion, ReleaseId, SecurityEpoch, Sha256Digest};
 use ota_core::text::ProductIdBuf;
-use ota_core::time::{Millis, Timestamp};
+use ota_core::time::Timestamp;
 use ota_core::trust::{EpochRaise, TrustedRoot};
 
 use super::{CommandError, detail};
 use crate::engine::Changes;
 use crate::engine::catalog::scan_all;
-use crate::rules::permission::{Action, Permit, Principal, Scope, permit};
+use crate::rules::permission::{Action, Principal};
 use crate::rules::release::{self, ReleaseDraft, ReleaseError, Signatures};
 use crate::server::Server;
 
@@ -260,17 +260,12 @@ impl Server {
         Ok(())
     }
 
-    /// Removes stored files that no release needs and that are older than `age`; says how many.
-    ///
-    /// # Errors
-    /// [`CommandError`]; what was removed before stays removed.
-    pub async fn remove_unreferenced(&self, principal: &Principal, age: Millis) -> Result<u64, CommandError> {
-        let permit: Permit = permit(principal, Action::KeepInstallation, Scope::Installation)?;
-        let before = Timestamp(self.now().0.saturating_sub(age.0));
+    /// Removes stored files that no release needs and that were stored before this time; says how many.
+    pub(in crate::server) async fn sweep_files(&self, before: Timestamp) -> Result<u64, CommandError> {
         let (mut after, mut removed) = (None, 0);
         loop {
             let page = self.inner.blobs.list(after.as_ref(), 256).await?;
-            let Some(last) = page.last().copied() else { break };
+            let Some(last) = page.last().copied() else { return Ok(removed) };
             after = Some(last);
             for digest in page {
                 if self.is_unreferenced(&digest, before).await? {
@@ -279,10 +274,6 @@ impl Server {
                 }
             }
         }
-        let mut changes = Changes::default();
-        self.audit(&mut changes, &permit, "files.sweep", removed, detail(&[]));
-        self.inner.store.commit(vec![changes.into_unit()]).await?;
-        Ok(removed)
     }
 
     async fn is_unreferenced(&self, digest: &Sha256Digest, before: Timestamp) -> Result<bool, CommandError> {

@@ -1,0 +1,101 @@
+//! What is a setting, where it comes from, and what is said of one that is wrong.
+
+use super::*;
+
+fn with(key: &str, value: &str) -> Result<Settings, SettingError> {
+    let mut layers = Layers::default();
+    layers.flags([(Setting::by_key(key).unwrap(), value.to_owned())]);
+    layers.settings()
+}
+
+#[test]
+fn the_defaults_are_allowed() {
+    let settings = Layers::default().settings().unwrap();
+    assert_eq!(settings.http_listen.to_string(), "127.0.0.1:8480");
+    assert!(matches!(settings.broker, BrokerSettings::Embedded(_)));
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
+    let wrong = [
+        ("data", ""),
+        ("http.listen", "8480"),
+        ("http.listen", "0.0.0.0:8480"),
+        ("http.beyond_loopback", "yes"),
+        ("http.public_url", "ota.example"),
+        ("http.public_url", "https://"),
+        ("http.public_url", "https://ota.example/ota"),
+        ("http.file_mib_max", "0"),
+        ("mqtt.broker", "broker"),
+        ("mqtt.broker", "broker:0"),
+        ("mqtt.listen", "8883"),
+        ("mqtt.prefix", "a/#"),
+        ("mqtt.names", "localhost,"),
+        ("mqtt.names", "two words"),
+        ("mqtt.clients", "anybody"),
+        ("mqtt.ca", "no-such-file.pem"),
+        ("devices.check_in", "8d"),
+        ("devices.assignment_life", "1s"),
+        ("webhook.url", "ftp://x"),
+        ("calls.inside_networks", "maybe"),
+        ("cache_mib", "-1"),
+        ("log", "loud"),
+        ("store.postgres_ca", "no such file"),
+        ("store.upgrade", "yes"),
+        ("store.wrapping_key_file", "no such file"),
+    ];
+    for (key, value) in wrong {
+        let message = with(key, value).unwrap_err().to_string();
+        let setting = Setting::by_key(key).unwrap();
+        assert!(
+            message.contains(&format!("`{key}` is {value:?}, from the flag --{}", setting.flag())),
+            "{message}"
+        );
+        assert!(message.contains("; allowed is "), "{message}");
+    }
+}
+
+#[test]
+fn each_layer_covers_the_one_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ota.toml");
+    std::fs::write(
+        &file,
+        "cache_mib = 1\nlog = \"warn\"\n[http]\nfile_mib_max = 2\nlisten = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
+    let mut layers = Layers::default();
+    layers.file(&file).unwrap();
+    let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    layers.environment([
+        of("OTA_HTTP_LISTEN", "127.0.0.1:2"),
+        of("OTA_LOG", "debug"),
+        of("OTA_SERVICE_HOST", "x"),
+    ]);
+    layers.flags([(Setting::by_key("log").unwrap(), "error".to_owned())]);
+    let settings = layers.settings().unwrap();
+    assert_eq!((settings.cache_bytes, settings.file_bytes_max), (1 << 20, 2 << 20));
+    assert_eq!(settings.http_listen.port(), 2);
+    assert_eq!(settings.log, LevelFilter::ERROR);
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_an_error_that_lists_the_known_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ota.toml");
+    std::fs::write(&file, "[http]\nlissten = \"127.0.0.1:1\"\n").unwrap();
+    let message = Layers::default().file(&file).unwrap_err().to_string();
+    assert!(message.contains("`http.lissten`") && message.contains("http.listen"), "{message}");
+}
+
+#[test]
+fn a_broker_needs_both_halves_of_an_identity() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key.pem");
+    std::fs::write(&file, "").unwrap();
+    let mut layers = Layers::default();
+    let flag = |key: &str, value: &str| (Setting::by_key(key).unwrap(), value.to_owned());
+    layers.flags([flag("mqtt.broker", "[::1]:8883"), flag("mqtt.key", file.to_str().unwrap())]);
+    let message = layers.settings().unwrap_err().to_string();
+    assert!(message.contains("`mqtt.certificate`"), "{message}");
+}
