@@ -58,6 +58,7 @@ pub use self::queries::{
     PhaseCount, ProgressReport, Recount,
 };
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
+use self::several::Pulse;
 pub use self::signing::{KeySigner, NoSigner};
 pub use self::upkeep::Upkeep;
 use self::watched::WatchedStore;
@@ -348,12 +349,17 @@ impl Server {
     ///
     /// A store that fails is tried again with back-off; devices are told to wait meanwhile.
     pub async fn run(&self) {
-        let beside = [tokio::spawn(self.clone().keep_fetching()), tokio::spawn(self.clone().keep_up())];
-        self.serve_link().await;
+        let pulse = Arc::new(Pulse::new());
+        let beside = [
+            tokio::spawn(self.clone().keep_fetching()),
+            tokio::spawn(self.clone().keep_up()),
+            tokio::spawn(Arc::clone(&pulse).beat()),
+        ];
+        self.serve_link(&pulse).await;
         beside.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
-    async fn serve_link(&self) {
+    async fn serve_link(&self, pulse: &Pulse) {
         let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut failures, mut skipped) = (0_u32, 0_u32);
@@ -364,6 +370,10 @@ impl Server {
                     Ok(events) if events.is_empty() => return,
                     Ok(events) => {
                         pause = LINK_PAUSE_MIN;
+                        if self.has_neighbours() && !pulse.is_steady() {
+                            // Nobody knows how old this is, nor what other servers have heard since.
+                            continue;
+                        }
                         // The link goes on by itself after an error; what was lost is asked for again.
                         let _ = self.handle(events).await;
                     }

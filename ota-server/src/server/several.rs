@@ -4,8 +4,10 @@
 //! Little of this is needed for being right: whatever a server decides from an old view is refused by the store, and
 //! what two do at once is committed once. It is needed for being in time, and for not doing everything several times.
 
-use core::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ota_core::fleet::records::Setting;
 use ota_core::fleet::{Key, LeaseRequest, Query, Record, StoreError, Stored, Table, Version};
@@ -26,6 +28,57 @@ const TIME: &str = "time";
 const REVOKED: &str = "revoked devices";
 /// How many of those are listed by name. Who was away for longer closes no connections, but serves them nothing either.
 const REVOKED_LISTED_MAX: usize = 256;
+
+/// Notices that the whole process has stood still: it was stopped, or its machine was.
+///
+/// What has come in meanwhile is dropped. With several servers the same devices have gone on talking to others, and an old
+/// word that is heard after newer ones is worse than none: a device that has just been updated would seem to be back at
+/// what it had before. Whoever waits for an answer says it again.
+pub(super) struct Pulse {
+    since: Instant,
+    /// When it last beat, and until when nothing is believed: in milliseconds.
+    last: AtomicU64,
+    deaf_until: AtomicU64,
+}
+
+/// How often it beats.
+const BEAT: Duration = Duration::from_millis(500);
+/// What is no longer a busy machine, in milliseconds; shorter than the lease for what is due.
+const STANDSTILL_MS: u64 = 4_000;
+/// How long it takes until what was on its way has come in, in milliseconds.
+const DEAF_MS: u64 = 2_000;
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), last: AtomicU64::new(0), deaf_until: AtomicU64::new(0) }
+    }
+
+    pub(super) async fn beat(self: Arc<Self>) {
+        let mut beats = tokio::time::interval(BEAT);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beats.tick().await;
+            self.look(self.now());
+            self.last.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what comes in now was said just now.
+    pub(super) fn is_steady(&self) -> bool {
+        self.look(self.now())
+    }
+
+    fn look(&self, now: u64) -> bool {
+        if now.saturating_sub(self.last.load(Ordering::Relaxed)) > STANDSTILL_MS {
+            self.deaf_until.store(now.saturating_add(DEAF_MS), Ordering::Relaxed);
+        }
+        now >= self.deaf_until.load(Ordering::Relaxed)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
 
 /// What a server has read of what others do.
 #[derive(Debug, Default)]
@@ -198,6 +251,17 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_standstill_nothing_is_believed_for_a_while() {
+        let pulse = Pulse::new();
+        assert!(pulse.look(STANDSTILL_MS), "a busy machine");
+        let resumed = 10 * STANDSTILL_MS;
+        assert!(!pulse.look(resumed));
+        pulse.last.store(resumed, Ordering::Relaxed);
+        assert!(!pulse.look(resumed + DEAF_MS - 1));
+        assert!(pulse.look(resumed + DEAF_MS));
+    }
 
     #[test]
     fn the_last_of_many_revoked_devices_are_told_and_read_back() {

@@ -112,6 +112,19 @@ impl Server {
                 step = known.hear(&message, Nonce(nonce), Hearing::Restored, now);
             }
         }
+        if hearing == Hearing::Shared
+            && let Step::Chunk(wanted) = &step
+            && self.inner.begun.get(&(device.clone(), wanted.offer)).is_none()
+            && let Some(session) = self.sft_restored(device, &message).await
+        {
+            // Another server may have begun anew with the device: the attempt knows the latest offer.
+            let mut sessions = self.sessions();
+            let known = sessions.of(device);
+            if known.offer_id() != session.offer_id() {
+                *known = session;
+                step = known.hear(&message, Nonce(nonce), Hearing::Restored, now);
+            }
+        }
         let kind = match step {
             Step::CheckIn(said) => Kind::CheckIn(said, Dialect::Sft),
             Step::Report(said) => Kind::Report(said, Dialect::Sft),
