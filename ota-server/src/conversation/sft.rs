@@ -127,7 +127,8 @@ impl Session {
         let mut fetch = Fetch::new(offer, release, files, now);
         // Where the device is shows its next message.
         fetch.has_asked = true;
-        Self { state: State::Fetching(Box::new(fetch)), is_fresh: Some(false), kept: None }
+        // A link that tells of connections tells of the next one, too; on any other the device's next check-in is the sign.
+        Self { state: State::Fetching(Box::new(fetch)), is_fresh: None, kept: None }
     }
 
     /// Takes a message. `nonce` is what stands for the nonce that this protocol does not have.

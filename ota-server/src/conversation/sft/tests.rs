@@ -203,6 +203,10 @@ fn a_restarted_server_takes_up_the_download_where_the_device_is() {
     let mut session = Session::restored(OfferId([3; 8]), ReleaseId([4; 32]), files, NOW);
     let wanted = Up::GetChunk(GetChunk { file: file("app.bin", "2"), offset: 2048, length: 1024 });
     assert!(matches!(session.hear(&wanted, NONCE, Hearing::Restored, NOW), Step::Chunk(_)));
+    assert!(
+        matches!(check_in(&mut session), Step::CheckIn(_)),
+        "it has begun anew, and nobody told of its connection"
+    );
 }
 
 #[test]
