@@ -46,6 +46,8 @@ use codec::{Framing, Incoming};
 
 /// How much is read from the stream at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
+/// How often a poll reads at most without finding an event, so that a broker that sends nothing of use holds nobody up.
+const READS_MAX: usize = 64;
 
 /// How sure a message is to arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +185,10 @@ pub struct Session {
     last_sent: Instant,
     last_received: Instant,
     ping_sent: Option<Instant>,
+    /// The stream may have taken bytes that it has not passed on, as TLS does.
+    unflushed: bool,
+    /// The last poll ended with an event or at its limit: more may be there, and the stream need not say so again.
+    may_have_more: bool,
 }
 
 impl Session {
@@ -208,10 +214,15 @@ impl Session {
             last_sent: now,
             last_received: now,
             ping_sent: None,
+            unflushed: false,
+            may_have_more: false,
         })
     }
 
     /// Moves bytes without waiting and returns at most one event; `None` when there is nothing to do right now.
+    ///
+    /// Poll until it returns `None` before waiting for the socket: a stream in between, such as TLS, may hold bytes that the
+    /// socket has already given away. While that can be so, [`wake_at`](Self::wake_at) says that no time is to be lost.
     ///
     /// # Errors
     /// [`SessionError`]: the session is over, whatever it is.
@@ -222,21 +233,33 @@ impl Session {
     ) -> Result<Option<Event>, SessionError> {
         self.keep_alive(now)?;
         self.flush(stream, now)?;
+        self.may_have_more = true;
         if let Some(event) = self.next_event()? {
             return Ok(Some(event));
         }
-        if self.fill(stream, now)? {
-            let event = self.next_event()?;
-            // An acknowledgement that the event asks for leaves at once instead of with the next poll.
-            self.flush(stream, now)?;
-            return Ok(event);
+        for _ in 0..READS_MAX {
+            if !self.fill(stream, now)? {
+                self.may_have_more = false;
+                return Ok(None);
+            }
+            if let Some(event) = self.next_event()? {
+                // An acknowledgement that the event asks for leaves at once instead of with the next poll.
+                self.flush(stream, now)?;
+                return Ok(Some(event));
+            }
         }
         Ok(None)
     }
 
-    /// When the session wants to be polled at the latest, even if the stream stays silent.
+    /// When the session wants to be polled at the latest, even if the stream stays silent; a time that has passed if
+    /// there may be something to read already.
     #[must_use]
     pub fn wake_at(&self) -> Instant {
+        if self.may_have_more { self.last_received } else { self.deadline() }
+    }
+
+    /// When the next ping is due, or the answer to one.
+    fn deadline(&self) -> Instant {
         match self.ping_sent {
             _ if !self.connected => self.last_sent.plus(self.config.connect_timeout),
             Some(sent) => sent.plus(Millis(self.config.keep_alive.0 / 2)),
@@ -247,7 +270,7 @@ impl Session {
     /// Whether bytes wait to be written: poll again as soon as the stream can take them.
     #[must_use]
     pub fn wants_write(&self) -> bool {
-        !self.outgoing.is_empty()
+        !self.outgoing.is_empty() || self.unflushed
     }
 
     /// Queues a message.
@@ -299,7 +322,7 @@ impl Session {
     }
 
     fn keep_alive(&mut self, now: Instant) -> Result<(), SessionError> {
-        if now < self.wake_at() {
+        if now < self.deadline() {
             return Ok(());
         }
         if !self.connected || self.ping_sent.is_some() {
@@ -317,6 +340,7 @@ impl Session {
                 Ok(0) => return Err(SessionError::Closed),
                 Ok(written) => {
                     self.outgoing.advance(written);
+                    self.unflushed = true;
                     if self.connected {
                         self.last_sent = now;
                     }
@@ -326,14 +350,27 @@ impl Session {
                 Err(error) => return Err(SessionError::Stream(error)),
             }
         }
+        while self.unflushed {
+            match stream.flush() {
+                Ok(()) => self.unflushed = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(SessionError::Stream(error)),
+            }
+        }
         Ok(())
     }
 
-    /// Reads once; says whether anything came.
+    /// Reads once; says whether anything came. If not, the stream has nothing more to give now.
     fn fill(&mut self, stream: &mut impl Read, now: Instant) -> Result<bool, SessionError> {
         let filled = self.incoming.len();
         self.incoming.resize(filled + READ_BYTES, 0);
-        let result = stream.read(&mut self.incoming[filled..]);
+        let result = loop {
+            match stream.read(&mut self.incoming[filled..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result,
+            }
+        };
         self.incoming.truncate(filled + *result.as_ref().unwrap_or(&0));
         match result {
             Ok(0) => Err(SessionError::Closed),
@@ -341,7 +378,7 @@ impl Session {
                 self.last_received = now;
                 Ok(true)
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(SessionError::Stream(error)),
         }
     }

@@ -12,6 +12,8 @@ struct Script {
     gives: VecDeque<Vec<u8>>,
     taken: Vec<u8>,
     room: usize,
+    /// What it took it keeps for now, as TLS does when its socket is full.
+    holds: bool,
 }
 
 impl Script {
@@ -20,6 +22,7 @@ impl Script {
             gives: pieces.iter().map(|piece| piece.to_vec()).collect(),
             taken: Vec::new(),
             room: usize::MAX,
+            holds: false,
         }
     }
 }
@@ -44,7 +47,7 @@ impl Write for Script {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if self.holds { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 }
 
@@ -75,14 +78,47 @@ fn a_session_begins_with_a_clean_connect() {
 fn a_message_may_come_in_pieces_or_many_at_once() {
     let bytes = [0x30, 5, 0, 1, b't', b'h', b'i'];
     for split in 1..bytes.len() {
-        let (mut session, mut script) = connected(&[&bytes[..split], &bytes[split..]]);
+        let (mut session, mut script) = connected(&[&bytes[..split]]);
         assert_eq!(session.poll(&mut script, Instant(1)).unwrap(), None);
+        script.gives.push_back(bytes[split..].to_vec());
         assert_eq!(session.poll(&mut script, Instant(2)).unwrap(), Some(message("t", "hi")), "{split}");
     }
     let (mut session, mut script) = connected(&[&[bytes, bytes].concat()]);
     assert_eq!(session.poll(&mut script, Instant(1)).unwrap(), Some(message("t", "hi")));
     assert_eq!(session.poll(&mut script, Instant(1)).unwrap(), Some(message("t", "hi")));
     assert_eq!(session.poll(&mut script, Instant(1)).unwrap(), None);
+}
+
+/// TLS gives a record at a time, and the socket below it says nothing about those that it holds already.
+#[test]
+fn nothing_is_left_in_the_stream_when_a_poll_says_that_there_is_nothing() {
+    let hi = [0x30, 5, 0, 1, b't', b'h', b'i'];
+    let (front, back) = hi.split_at(4);
+    let (mut session, mut script) = connected(&[&[0xd0, 0], front, back, &hi]);
+    assert_eq!(session.wake_at(), Instant(0), "after an event there may be more");
+    assert_eq!(session.poll(&mut script, Instant(1)).unwrap(), Some(message("t", "hi")));
+    assert_eq!(session.poll(&mut script, Instant(2)).unwrap(), Some(message("t", "hi")));
+    assert!(session.wake_at() <= Instant(2));
+    assert_eq!(session.poll(&mut script, Instant(3)).unwrap(), None);
+    assert!(session.wake_at() > Instant(3), "now there is nothing more");
+    // Records without an event do not hold the caller for ever, and do not count as nothing either.
+    script.gives = core::iter::repeat_n(vec![0xd0, 0], READS_MAX + 1).collect();
+    assert_eq!(session.poll(&mut script, Instant(4)).unwrap(), None);
+    assert_eq!((script.gives.len(), session.wake_at()), (1, Instant(4)));
+    assert_eq!(session.poll(&mut script, Instant(5)).unwrap(), None);
+    assert!(script.gives.is_empty() && session.wake_at() > Instant(5));
+}
+
+#[test]
+fn what_the_stream_itself_still_holds_wants_to_be_written() {
+    let (mut session, mut script) = connected(&[]);
+    script.holds = true;
+    session.publish("t", &[7], Quality::AtMostOnce).unwrap();
+    session.poll(&mut script, Instant(1)).unwrap();
+    assert!(session.wants_write());
+    script.holds = false;
+    session.poll(&mut script, Instant(2)).unwrap();
+    assert!(!session.wants_write());
 }
 
 #[test]
@@ -244,5 +280,6 @@ fn keep_alive_of_a_busy_connection_needs_no_ping() {
         session.poll(&mut script, Instant(second * 1000)).unwrap();
     }
     assert!(!script.taken.windows(2).any(|bytes| bytes == [0xc0, 0]));
+    assert_eq!(session.poll(&mut script, Instant(99_000)).unwrap(), None);
     assert_eq!(session.wake_at(), Instant(99_000).plus(Millis(30_000)));
 }
