@@ -64,13 +64,15 @@ fn only_registered_devices_get_in_and_only_under_their_own_name() {
     admin.good(&["init", "pump", "--keys", "keys"]);
     admin.good(&["device", "add", "--product", "pump", "pump-1", "pump-2"]);
     for device in ["pump-1", "pump-3"] {
-        admin.good(&["device", "certificate", device, "--data", server.data()]);
+        // Into a folder that is not there yet.
+        admin.good(&["device", "certificate", device, "--data", server.data(), "--out", "made"]);
     }
-    let one = Some((folder.path(), "pump-1"));
+    let made = folder.path().join("made");
+    let one = Some((made.as_path(), "pump-1"));
     assert_eq!(connect(&server, one, "pump-1"), Some(0));
     assert_ne!(connect(&server, one, "pump-2"), Some(0), "under another device's name");
     assert_ne!(connect(&server, None, "pump-1"), Some(0), "without a certificate");
-    assert_ne!(connect(&server, Some((folder.path(), "pump-3")), "pump-3"), Some(0), "not registered");
+    assert_ne!(connect(&server, Some((made.as_path(), "pump-3")), "pump-3"), Some(0), "not registered");
     admin.good(&["device", "revoke", "pump-1", "--reason", "stolen"]);
     assert_ne!(connect(&server, one, "pump-1"), Some(0), "revoked");
     admin.good(&["device", "release", "pump-1"]);

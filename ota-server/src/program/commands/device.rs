@@ -258,6 +258,9 @@ fn certificates(
         let way_out = "give the server's data folder with --data; `ota serve` prints where it is";
         return Err(Failure::new(format!("{} has no development authority", data.display()), way_out));
     }
+    std::fs::create_dir_all(out).map_err(|why| {
+        Failure::caused(format_args!("cannot make {}", out.display()), &why, "give another with --out")
+    })?;
     let installation = Installation::open(data)?;
     for id in &ids {
         let made = installation.device_certificate(id.as_str())?;
