@@ -62,6 +62,7 @@ routes! {
     post "/api/v1/sweep-files", "Remove files that nothing refers to" => system::sweep_files,
     post "/api/v1/store/compact", "Give back the room that the store does not need any more, while it serves" => system::compact,
     post "/api/v1/store/backups", "Write a copy of the store, while it serves" => system::back_up,
+    get "/api/v1/store/recounted", "Count all records, and compare with the counters that pages show" => system::recount,
     get "/api/v1/people", "List people and programs" => people::list,
     get "/api/v1/people/{name}", "Show a person or program" => people::show,
     put "/api/v1/people/{name}", "Make or change a person or program" => people::set,

@@ -14,7 +14,7 @@ use super::answer::Reply;
 use super::auth::{Caller, Person};
 use super::body::{
     AuditView, BackupInput, BackupView, CheckpointsInput, CompactedView, InstallationView, Items, PublicKey,
-    ReasonInput, StopView, VerifiedView, WhoAmI,
+    ReasonInput, RecountView, StopView, VerifiedView, WhoAmI,
 };
 use super::input::{Ask, Json, PathId as _};
 use super::list;
@@ -109,6 +109,13 @@ pub(super) async fn back_up(
 ) -> Result<Reply<BackupView>, Problem> {
     let backup = tokio::spawn(async move { api.server.back_up_store(&by, &input.name).await });
     Ok(Reply(BackupView { path: backup.await.map_err(|_| gave_up())?? }))
+}
+
+pub(super) async fn recount(
+    State(api): State<Api>,
+    Caller(by): Caller,
+) -> Result<Reply<RecountView>, Problem> {
+    Ok(Reply(api.server.recount(&by).await?.into()))
 }
 
 /// What was begun did not come to its end.

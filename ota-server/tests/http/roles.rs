@@ -75,6 +75,7 @@ fn rules(release: &str) -> Vec<Rule> {
         rule("post", "/api/v1/sweep-files", &[Administrator], Installation, null()),
         rule("post", "/api/v1/store/compact", &[Administrator], Installation, null()),
         rule("post", "/api/v1/store/backups", &[Administrator], Installation, json!({ "name": "monday" })),
+        rule("get", "/api/v1/store/recounted", &[Administrator], Installation, null()),
         rule("get", "/api/v1/people", &[Administrator], Installation, null()),
         // Without a session there is nothing to end, and without the present password nothing to change.
         rule("post", "/api/v1/sign-out", ALL, Anybody, null()),

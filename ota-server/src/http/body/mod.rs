@@ -45,7 +45,7 @@ pub use release::{
     BlockMapBody, ContentBody, FieldError, FileInput, FileView, FixInput, ReleaseInput, ReleaseRef,
     ReleaseView, RequirementBody,
 };
-pub use store::{BackupInput, BackupView, CompactedView};
+pub use store::{BackupInput, BackupView, CompactedView, DifferenceView, RecountView};
 pub use units::{Share, Span, Time, UnitError};
 
 pub(crate) use people::grants;

@@ -10,10 +10,10 @@ use ota_core::number::Sha256Digest;
 use ota_storage::postgres::Upgrade;
 use ota_storage::redb::{RedbOptions, RedbStore};
 
-use crate::http::body::{BackupInput, BackupView, CompactedView, StopView};
+use crate::http::body::{BackupInput, BackupView, CompactedView, DifferenceView, RecountView, StopView};
 use crate::moving::{self, MoveError, Moved};
-use crate::program::client::Login;
-use crate::program::output::Format;
+use crate::program::client::{Client, Login};
+use crate::program::output::{Format, table};
 use crate::program::settings::PostgresSettings;
 use crate::program::{Failure, stores};
 
@@ -26,6 +26,8 @@ pub(super) enum StoreCommand {
         /// What the copy is called
         name: String,
     },
+    /// Count all records, and compare with the counters that reports are made of
+    Recount,
     /// Remove uploaded files that no release refers to
     Sweep,
     /// Copy all records, counters and the audit chain into an empty store, and compare, while no server runs
@@ -76,12 +78,29 @@ impl StoreCommand {
                     )
                 })
             }
+            Self::Recount => recount(&login().client()?, format),
             Self::Sweep => {
                 let view: StopView = login().client()?.post("/api/v1/sweep-files", &())?;
                 format.show(&view, |view| format!("{} files are removed", view.stopped))
             }
         }
     }
+}
+
+fn recount(client: &Client, format: Format) -> Result<(), Failure> {
+    let view: RecountView = client.get("/api/v1/store/recounted")?;
+    format.show(&view, |view| match view.differences.is_empty() {
+        true => format!("all counters are what {} records say", view.records),
+        false => {
+            let row = |found: &DifferenceView| {
+                [found.counter.clone(), found.kept.to_string(), found.counted.to_string()]
+            };
+            table(["COUNTER", "SAYS", "COUNTED"], view.differences.iter().map(row))
+        }
+    })?;
+    let way_out = "stop what writes, count again, and go on from a copy if it stays so";
+    let is_sound = view.differences.is_empty();
+    if is_sound { Ok(()) } else { Err(Failure::new("counters differ from records", way_out)) }
 }
 
 impl CopyStore {
