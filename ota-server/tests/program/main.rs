@@ -207,6 +207,54 @@ fn a_product_whose_making_was_interrupted_is_made_by_the_same_command() {
 }
 
 #[test]
+fn the_next_root_needs_as_many_holders_as_the_old_and_the_new_one_want() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.good(&["init", "pump", "--keys", "keys"]);
+    let second = admin.json(&["key", "generate", "second.pem"])["public"].as_str().unwrap().to_owned();
+    let add = format!("root={second}");
+    let next = ["root", "next", "--product", "pump", "--out", "root-2.json", "--add", &add];
+    let impossible = admin.run(&[&next[..], &["--threshold", "root=3"]].concat());
+    assert!(
+        impossible.code == 1 && impossible.stderr.contains("the root cannot be made"),
+        "{}",
+        impossible.stderr
+    );
+    let unknown = admin.run(&[&next[..], &["--remove", "0011223344556677"]].concat());
+    assert!(
+        unknown.code == 1 && unknown.stderr.contains("has no key 0011223344556677"),
+        "{}",
+        unknown.stderr
+    );
+    assert!(!folder.path().join("root-2.json").exists(), "what was refused leaves nothing");
+    admin.good(&[&next[..], &["--threshold", "root=2"]].concat());
+    let again = admin.run(&next);
+    assert!(again.code == 1 && again.stderr.contains("--out"), "{}", again.stderr);
+
+    // Nobody is asked by a holder who signs: there is no server in sight.
+    let holder = Ota::new(folder.path());
+    let asked = holder.run_with(&["root", "sign", "root-2.json", "--key", "keys/root-key.pem"], "no\n");
+    assert!(asked.code == 1 && asked.stderr.contains("root 2 of pump"), "{}", asked.stderr);
+    holder.good(&["root", "sign", "root-2.json", "--key", "keys/root-key.pem", "--yes"]);
+    let early = admin.run(&["root", "bring", "root-2.json"]);
+    assert_eq!(early.code, 1, "the new root wants two");
+    holder.good(&["root", "sign", "root-2.json", "--key", "second.pem", "--yes"]);
+    let text = std::fs::read_to_string(folder.path().join("root-2.json")).unwrap();
+    let at = text.rfind("\"signature\": \"").unwrap() + 14;
+    let other = if text[at..].starts_with('0') { "1" } else { "0" };
+    let changed = [&text[..at], other, &text[at + 1..]].concat();
+    std::fs::write(folder.path().join("changed.json"), changed).unwrap();
+    let refused = admin.run(&["root", "bring", "changed.json"]);
+    assert!(refused.code == 1 && refused.stderr.contains("does not count"), "{}", refused.stderr);
+    assert_eq!(admin.json(&["root", "bring", "root-2.json"])["id"], 2);
+    let shown = admin.json(&["root", "show", "--product", "pump"]);
+    assert_eq!((&shown["version"], &shown["roles"][0]["threshold"]), (&2.into(), &2.into()));
+    assert_eq!(shown, admin.json(&["root", "show", "--file", "root-2.json"]));
+    server.stop();
+}
+
+#[test]
 fn a_kept_token_is_never_sent_to_another_server() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

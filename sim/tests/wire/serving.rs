@@ -181,6 +181,62 @@ fn a_revoked_device_is_disconnected_at_once_and_stays_out() {
     drop(entered);
 }
 
+/// The drill for the worst day: somebody has had the server's key and a release key in their hands. A root key that lay
+/// elsewhere is enough to lock them out, and no device is touched.
+#[test]
+fn a_stolen_server_and_a_stolen_release_key_are_replaced_by_the_next_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Serving::start(program(), folder.path(), &["--devices-check-in", "1s"]);
+    let shell = server.shell();
+    let root = shell.make_product(PRODUCT);
+    shell.register(PRODUCT, &["device-1".to_owned()]);
+    let runtime = Runtime::new().unwrap();
+    let entered = runtime.enter();
+    let mut living = Living::new();
+    let tls = Some(server.device_tls(&id("device-1")));
+    let access = Access { tls, ..Access::plain(server.broker.unwrap()) };
+    living.begin(native(&root, "device-1", &large("1", 5_000)), access);
+    let release = shell.release(PRODUCT, "main", &large("2", 50_000));
+    shell.wait_for_confirmed(&shell.campaign(PRODUCT, &release, AT_ONCE), 1);
+
+    // New keys for both, signed by the holder of the root key, who needs no server for it.
+    let made = |name: &str| shell.field(&["key", "generate", name], "public");
+    let (new_release, new_assignment) = (made("new-release.pem"), made("new-assignment.pem"));
+    let now = shell.json(&["root", "show", "--product", PRODUCT]);
+    let key_of = |role: usize| now["roles"][role]["keys"][0]["id"].as_str().unwrap().to_owned();
+    let (old_release, old_assignment) = (key_of(1), key_of(2));
+    let (add_release, add_assignment) =
+        (format!("release={new_release}"), format!("assignment={new_assignment}"));
+    let next = ["root", "next", "--product", PRODUCT, "--out", "root-2.json", "--add", &add_release];
+    let more = ["--add", &add_assignment, "--remove", &old_release, "--remove", &old_assignment];
+    shell.good(&[&next[..], &more, &["--stolen", "assignment", "--stolen", "release"]].concat());
+    let unsigned = shell.run(&["root", "bring", "root-2.json"]);
+    assert_eq!(unsigned.code, 1, "nobody has signed it");
+    shell.good(&["root", "sign", "root-2.json", "--key", "keys/root-key.pem", "--yes"]);
+    let twice = shell.run(&["root", "sign", "root-2.json", "--key", "keys/root-key.pem", "--yes"]);
+    assert!(twice.code == 1 && twice.stderr.contains("has signed already"), "{}", twice.stderr);
+    shell.good(&["root", "bring", "root-2.json"]);
+    server.signal("TERM");
+    assert!(server.ended_well(), "{}", server.log());
+    std::fs::rename(folder.path().join("new-assignment.pem"), server.data().join("assignment-key.pem"))
+        .unwrap();
+    server.start_again();
+
+    // What the thief has signs nothing any more.
+    let shell = server.shell();
+    let stolen = shell.field(&["package", "upload", "--product", PRODUCT, "package.toml"], "id");
+    let refused = shell.run(&["package", "sign", &stolen, "--key", "keys/release-key.pem", "--yes"]);
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    std::fs::rename(folder.path().join("new-release.pem"), folder.path().join("keys/release-key.pem"))
+        .unwrap();
+    let newest = large("3", 50_000);
+    let release = shell.release(PRODUCT, "main", &newest);
+    shell.wait_for_confirmed(&shell.campaign(PRODUCT, &release, AT_ONCE), 1);
+    let devices = runtime.block_on(living.end());
+    assert!(devices[0].has_installed(&newest), "{:?}", devices[0].events);
+    drop(entered);
+}
+
 #[test]
 fn what_is_wrong_with_the_broker_is_said_before_anything_is_started() {
     let folder = tempfile::tempdir().unwrap();

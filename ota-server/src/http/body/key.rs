@@ -42,6 +42,12 @@ impl PublicKey {
     }
 }
 
+impl From<Key<'_>> for PublicKey {
+    fn from(key: Key<'_>) -> Self {
+        Self { algorithm: key.algorithm, bytes: key.public.to_vec() }
+    }
+}
+
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.algorithm {

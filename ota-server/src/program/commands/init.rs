@@ -23,7 +23,8 @@ use crate::program::{Failure, KeyAlgorithm, PublicKey, generate_key, read_signer
 use crate::rules::release::Verifier;
 use crate::server::{Clock as _, SystemClock};
 
-const DAY: u64 = 86_400_000;
+/// A day, in milliseconds.
+pub(super) const DAY: u64 = 86_400_000;
 /// The private key that signs roots, in the folder of keys.
 const ROOT_KEY: &str = "root-key.pem";
 /// The body of the root, beside it.

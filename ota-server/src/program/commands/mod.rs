@@ -9,6 +9,7 @@ mod key;
 mod login;
 mod package;
 mod people;
+mod root;
 mod serve;
 mod store;
 
@@ -72,6 +73,9 @@ enum Command {
     /// Make and look at keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Who may sign for a product: make, sign and bring its next root
+    #[command(subcommand)]
+    Root(root::RootCommand),
     /// Register devices, look at them, find out why one has no update
     #[command(subcommand)]
     Device(device::DeviceCommand),
@@ -120,6 +124,7 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         }
         Command::Init(init) => init.run(&context()?),
         Command::Key(command) => command.run(format),
+        Command::Root(command) => command.run(&login, format),
         Command::Device(command) => command.run(&login, format),
         Command::Group(command) => command.run(&context()?),
         Command::Enrolment(command) => command.run(&context()?),

@@ -441,7 +441,7 @@ fn shown(client: &Client, release: &str, format: Format) -> Result<Vec<u8>, Fail
     Ok(body)
 }
 
-fn confirmed(yes: bool) -> Result<(), Failure> {
+pub(super) fn confirmed(yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
