@@ -163,8 +163,6 @@ impl Connection {
             Some(Event::SubscriptionRefused(_)) => return Err(Failure::Subscription),
             Some(Event::Message { payload, .. }) => return Ok(Some(Notice::Message(payload))),
             Some(_) => {}
-            // What TLS has decrypted already is not seen by whoever waits for the socket.
-            None if stream.conn.process_new_packets()?.plaintext_bytes_to_read() > 0 => {}
             None => return Ok(None),
         }
         Ok(Some(Notice::Progress))
