@@ -49,6 +49,10 @@ impl Authorizer for Trusting {
             .map_err(|_| Refusal::Credentials)
     }
 
+    async fn stands(&self, _identity: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     fn topic(&self, _identity: &Identity, _action: TopicAction, _topic: &str) -> Result<(), Refusal> {
         Ok(())
     }

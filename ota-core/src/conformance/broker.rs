@@ -86,6 +86,8 @@ pub trait BrokerClient: Send {
 #[derive(Debug, Default)]
 pub struct SuiteAuthorizer {
     revoked: Mutex<BTreeSet<DeviceIdBuf>>,
+    /// Who is revoked as soon as it was let in, when nobody can disconnect it yet.
+    revoked_at_the_door: Mutex<Option<DeviceIdBuf>>,
 }
 
 impl SuiteAuthorizer {
@@ -108,7 +110,16 @@ impl Authorizer for SuiteAuthorizer {
         if self.revoked().contains(&device) {
             return Err(Refusal::Revoked);
         }
+        let at_the_door = self.revoked_at_the_door.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.revoked().extend(at_the_door.filter(|unlucky| *unlucky == device));
         Ok(Identity::Device(device))
+    }
+
+    async fn stands(&self, identity: &Identity) -> Result<(), Refusal> {
+        match identity {
+            Identity::Device(device) if self.revoked().contains(device) => Err(Refusal::Revoked),
+            _ => Ok(()),
+        }
     }
 
     fn topic(&self, identity: &Identity, action: TopicAction, topic: &str) -> Result<(), Refusal> {
@@ -143,6 +154,7 @@ pub async fn broker<B: BrokerUnderTest>(fresh: impl AsyncFn(Arc<dyn Authorizer>)
         a_last_will_is_published_when_its_device_dies_and_not_when_it_leaves
         a_last_will_reaches_no_further_than_a_message
         who_is_revoked_neither_hears_nor_says_anything_more
+        who_is_revoked_while_it_comes_in_does_not_stay
         a_disconnected_device_is_gone_and_may_come_again
         who_comes_again_ends_its_earlier_connection
         a_broker_that_was_shut_down_serves_nobody
@@ -411,6 +423,18 @@ async fn a_last_will_reaches_no_further_than_a_message(scene: &Scene<'_, impl Br
     }
     drop(scene.admitted(&with_will(WITNESS, &format!("ota/1/{WITNESS}/up"), "end", Kept::No)).await);
     assert_eq!(until(&mut server, "end").await, [], "nothing was published for who was refused");
+}
+
+async fn who_is_revoked_while_it_comes_in_does_not_stay(scene: &Scene<'_, impl BrokerUnderTest>) {
+    let mut other = scene.admitted(&honest(OTHER)).await;
+    let unlucky = &scene.authorizer.revoked_at_the_door;
+    *unlucky.lock().unwrap_or_else(PoisonError::into_inner) = Some(id(DEVICE));
+    // Some brokers have said yes by then; the connection is closed all the same.
+    if let Some(mut device) = scene.under_test.connect(&honest(DEVICE)).await {
+        assert_eq!(device.receive().await, None, "who was revoked stays");
+    }
+    assert!(scene.authorizer.revoked().contains(&id(DEVICE)), "it was revoked after the first question");
+    assert!(other.subscribe(&format!("app/{OTHER}/in/x")).await, "nobody else is disconnected");
 }
 
 /// Mosquitto CVE-2021-34434 and CVE-2018-12546: what was subscribed or left behind before stays in force after.

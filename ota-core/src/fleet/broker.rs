@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use async_trait::async_trait;
 
 use super::{BoxError, MessageLink};
+use crate::number::Sha256Digest;
 use crate::text::DeviceIdBuf;
 
 /// Who is at the other end of a connection, as far as TLS and the credentials prove it.
@@ -25,6 +26,8 @@ pub enum Identity {
 pub struct ConnectRequest {
     /// The common name or subject alternative name of a client certificate that was verified, if there is one.
     pub certificate: Option<String>,
+    /// The SHA-256 of that certificate in its DER form: two certificates with one name are told apart by it.
+    pub fingerprint: Option<Sha256Digest>,
     /// The user name, if there is one.
     pub user: Option<String>,
     /// The password, if there is one.
@@ -40,6 +43,7 @@ impl core::fmt::Debug for ConnectRequest {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("ConnectRequest")
             .field("certificate", &self.certificate)
+            .field("fingerprint", &self.fingerprint)
             .field("user", &self.user)
             .field("client_id", &self.client_id)
             .field("peer", &self.peer)
@@ -100,6 +104,14 @@ pub trait Authorizer: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`].
     async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal>;
+
+    /// Whether whoever was let in may be there still. A broker asks once more when the client can be found by
+    /// [`MessageLink::disconnect`], and disconnects it if not: whoever was revoked between [`connect`](Self::connect) and
+    /// that moment was not there to be disconnected.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    async fn stands(&self, identity: &Identity) -> Result<(), Refusal>;
 
     /// Whether this identity may do this with this topic or filter. Asked for each message: answered from memory.
     ///

@@ -108,6 +108,13 @@ impl Authorizer for DeviceAuthorizer {
         Ok(Identity::Device(device))
     }
 
+    async fn stands(&self, identity: &Identity) -> Result<(), Refusal> {
+        match identity {
+            Identity::Device(device) => self.standing(device),
+            _ => Ok(()),
+        }
+    }
+
     fn topic(&self, identity: &Identity, action: TopicAction, topic: &str) -> Result<(), Refusal> {
         match identity {
             Identity::Server => Ok(()),
@@ -138,6 +145,7 @@ mod tests {
     fn request(certificate: Option<&str>, user: Option<&str>, password: &str) -> ConnectRequest {
         ConnectRequest {
             certificate: certificate.map(str::to_owned),
+            fingerprint: None,
             user: user.map(str::to_owned),
             password: Some(password.into()),
             client_id: "whatever".into(),
@@ -187,9 +195,11 @@ mod tests {
         assert_eq!(publish(), Ok(()));
         authorizer.revoke(device("a"));
         assert_eq!(publish(), Err(Refusal::Revoked));
+        assert_eq!(authorizer.stands(&a).await, Err(Refusal::Revoked));
         assert_eq!(authorizer.connect(&request(Some("a"), None, "")).await, Err(Refusal::Revoked));
         authorizer.reinstate(&device("a"));
         assert_eq!(publish(), Ok(()));
+        assert_eq!(authorizer.stands(&a).await, Ok(()));
     }
 
     #[test]

@@ -8,22 +8,32 @@ use core::net::SocketAddr;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ota_core::number::Sha256Digest;
 use tokio::sync::Notify;
 
 /// One connection.
 pub(super) struct Client {
     /// Where it really comes from.
     pub(super) peer: SocketAddr,
-    /// The name in its verified certificate.
-    pub(super) certificate: Option<String>,
+    /// Its verified certificate.
+    pub(super) certificate: Option<Proven>,
     /// The name under which it was let in, for the log.
     admitted: OnceLock<String>,
     cut: Notify,
     cut_why: OnceLock<&'static str>,
 }
 
+/// What a verified certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Proven {
+    /// The name in it.
+    pub(super) name: String,
+    /// The SHA-256 of all of it.
+    pub(super) fingerprint: Sha256Digest,
+}
+
 impl Client {
-    pub(super) fn new(peer: SocketAddr, certificate: Option<String>) -> Arc<Self> {
+    pub(super) fn new(peer: SocketAddr, certificate: Option<Proven>) -> Arc<Self> {
         Arc::new(Self {
             peer,
             certificate,

@@ -66,7 +66,8 @@ impl Hooks {
             return AuthResult::NotAuthorized;
         };
         let request = ConnectRequest {
-            certificate: client.certificate.clone(),
+            certificate: client.certificate.as_ref().map(|proven| proven.name.clone()),
+            fingerprint: client.certificate.as_ref().map(|proven| proven.fingerprint),
             user: connect.username().map(ToString::to_string),
             password: connect.password().map(|password| password.to_vec()),
             client_id: connect.client_id().to_string(),
@@ -142,10 +143,11 @@ impl Hooks {
             Present::new(&device, session.clone(), tx, Arc::clone(&client), self.link.rules()).await;
         self.link.connected(device.clone(), present);
         // Somebody may have revoked it between the question and now, and found nobody to disconnect.
-        let topic = self.link.rules().heard(ota_core::fleet::Dialect::Native, device.borrow());
         let identity = Identity::Device(device);
-        if self.authorizer.topic(&identity, TopicAction::Receive, &topic) == Err(Refusal::Revoked) {
-            client.cut("its credentials have been revoked");
+        match timeout(self.connect_timeout, self.authorizer.stands(&identity)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(Refusal::Revoked)) => client.cut("its credentials have been revoked"),
+            Ok(Err(_)) | Err(_) => client.cut("it could not be made sure that it may stay"),
         }
     }
 

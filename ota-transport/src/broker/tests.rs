@@ -17,6 +17,10 @@ impl Authorizer for AnybodyIsA {
         Ok(Identity::Device(DeviceIdBuf::new("a").unwrap()))
     }
 
+    async fn stands(&self, _identity: &Identity) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     fn topic(&self, _identity: &Identity, _action: TopicAction, _topic: &str) -> Result<(), Refusal> {
         Ok(())
     }

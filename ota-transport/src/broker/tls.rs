@@ -4,12 +4,17 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ota_core::crypto::digest;
+use ota_core::crypto::soft::SoftSha256;
+use ota_core::number::Sha256Digest;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::clients::Proven;
 
 /// Whether a listener wants client certificates.
 #[derive(Debug, Clone, Copy)]
@@ -133,10 +138,16 @@ fn certificates(pem: &[u8], what: &'static str) -> Result<Vec<CertificateDer<'st
     if found.is_empty() { Err(TlsError::Empty { what }) } else { Ok(found) }
 }
 
+/// What a verified certificate proves, if it has a clear name.
+pub(super) fn proven(certificate: &CertificateDer<'_>) -> Option<Proven> {
+    let name = proven_name(certificate)?;
+    Some(Proven { name, fingerprint: Sha256Digest(digest::<SoftSha256>(certificate)) })
+}
+
 /// The name that a verified certificate proves: its only common name; without any, its only DNS name.
 ///
 /// A certificate with two names proves neither.
-pub(super) fn proven_name(certificate: &CertificateDer<'_>) -> Option<String> {
+fn proven_name(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let mut common_names = certificate.subject().iter_common_name();
     match (common_names.next(), common_names.next()) {

@@ -88,7 +88,7 @@ impl BrokerClient for Client {
 
     async fn leave(mut self: Box<Self>) {
         self.send(&[0xe0, 0]).await;
-        self.stream.shutdown().await.unwrap();
+        // The broker closes the connection, although this end does not.
         while self.packet().await.is_some() {}
     }
 }

@@ -153,16 +153,19 @@ impl MemoryBroker {
         if let Some(earlier) = earlier {
             self.inside.end(&client_id, &earlier);
         }
-        let mut state = lock(&self.inside.state);
-        if state.is_shut_down {
-            return Err("the broker was shut down".into());
+        {
+            let mut state = lock(&self.inside.state);
+            if state.is_shut_down {
+                return Err("the broker was shut down".into());
+            }
+            state.sessions.insert(client_id.clone(), Arc::clone(&session));
+            if let Identity::Device(device) = &identity {
+                self.inside.events.put(LinkEvent::Connected(device.clone()));
+            }
         }
-        state.sessions.insert(client_id.clone(), Arc::clone(&session));
-        if let Identity::Device(device) = identity {
-            self.inside.events.put(LinkEvent::Connected(device));
-        }
-        drop(state);
-        Ok(MemoryClient { inside: Arc::clone(&self.inside), client_id, session })
+        let client = MemoryClient { inside: Arc::clone(&self.inside), client_id, session };
+        self.inside.authorizer.stands(&identity).await?;
+        Ok(client)
     }
 }
 
@@ -367,6 +370,7 @@ mod tests {
     fn request(client_id: &str, credentials: Option<&(String, String)>) -> ConnectRequest {
         ConnectRequest {
             certificate: None,
+            fingerprint: None,
             user: credentials.map(|(user, _)| user.clone()),
             password: credentials.map(|(_, password)| password.as_bytes().to_vec()),
             client_id: client_id.to_string(),
@@ -399,6 +403,10 @@ mod tests {
         async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal> {
             let device = DeviceId::new(&request.client_id).map_err(|_| Refusal::Credentials)?;
             Ok(Identity::Device(device.into()))
+        }
+
+        async fn stands(&self, _: &Identity) -> Result<(), Refusal> {
+            Ok(())
         }
 
         fn topic(&self, _: &Identity, _: TopicAction, _: &str) -> Result<(), Refusal> {

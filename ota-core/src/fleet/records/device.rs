@@ -85,7 +85,7 @@ pub struct Device {
 /// How a device proves who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Credential {
-    /// A client certificate with this name in it, or with the device's own id.
+    /// A client certificate with this name in it, and with no other.
     #[n(0)]
     Certificate {
         /// The name.

@@ -29,13 +29,25 @@ pub(super) enum Overstep {
 
 /// Begins a CONNECT.
 const CONNECT: u8 = 0x10;
+/// Begins a DISCONNECT.
+const DISCONNECT: u8 = 0xe0;
 /// The length of a packet has four bytes of seven bits at most.
 const LENGTH_SHIFT_MAX: u32 = 21;
+
+/// What follows from what arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Read on after this time.
+    GoOn(Duration),
+    /// The client has said goodbye: nothing that it sends counts any longer.
+    End,
+}
 
 pub(super) struct Meter {
     allowance: Allowance,
     at: At,
     is_first: bool,
+    is_goodbye: bool,
     packets: Pace,
     bytes: Pace,
 }
@@ -54,25 +66,28 @@ impl Meter {
             allowance,
             at: At::Start,
             is_first: true,
+            is_goodbye: false,
             packets: Pace::new(allowance.packets_per_second, now),
             bytes: Pace::new(allowance.bytes_per_second, now),
         }
     }
 
-    /// Counts what arrived and says how long to wait before reading on.
+    /// Counts what arrived and says how to go on.
     ///
     /// # Errors
     /// [`Overstep`]; nothing more is to be read.
-    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> Result<Duration, Overstep> {
+    pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> Result<Next, Overstep> {
         let mut packets = 0;
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
             match self.at {
+                At::Start if self.is_goodbye => break,
                 At::Start => {
                     if self.is_first && first != CONNECT {
                         return Err(Overstep::NotConnect);
                     }
                     packets += 1;
+                    self.is_goodbye = first == DISCONNECT;
                     self.at = At::Length { so_far: 0, shift: 0 };
                     rest = after;
                 }
@@ -95,8 +110,11 @@ impl Meter {
                 }
             }
         }
+        if self.is_goodbye && matches!(self.at, At::Start) {
+            return Ok(Next::End);
+        }
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(self.packets.spend(packets, now).max(self.bytes.spend(size, now)))
+        Ok(Next::GoOn(self.packets.spend(packets, now).max(self.bytes.spend(size, now))))
     }
 
     fn begin_body(&mut self, bytes: u32) -> Result<(), Overstep> {
@@ -193,11 +211,24 @@ mod tests {
     #[test]
     fn a_client_over_its_rate_is_read_more_slowly() {
         let (mut meter, now) = meter();
-        assert_eq!(meter.count(&connect(), now), Ok(Duration::ZERO));
+        let after = |milliseconds| Ok(Next::GoOn(Duration::from_millis(milliseconds)));
+        assert_eq!(meter.count(&connect(), now), after(0));
         // Ten packets a second, and a second's worth at once: the eleventh has to wait.
-        assert_eq!(meter.count(&[0xc0, 0].repeat(9), now), Ok(Duration::ZERO));
-        assert_eq!(meter.count(&[0xc0, 0].repeat(2), now), Ok(Duration::from_millis(200)));
+        assert_eq!(meter.count(&[0xc0, 0].repeat(9), now), after(0));
+        assert_eq!(meter.count(&[0xc0, 0].repeat(2), now), after(200));
         let later = now + Duration::from_secs(3);
-        assert_eq!(meter.count(&[0xc0, 0], later), Ok(Duration::ZERO));
+        assert_eq!(meter.count(&[0xc0, 0], later), after(0));
+    }
+
+    #[test]
+    fn a_goodbye_is_the_end_once_it_is_complete_whatever_follows() {
+        let goodbyes = [vec![0xe0, 0], vec![0xe0, 2, 0, 0], vec![0xe0, 0, 0x30, 0xff, 0xff, 0xff, 0xff]];
+        for goodbye in goodbyes {
+            let (mut meter, now) = meter();
+            let said = [connect(), vec![0x30, 2, 0xe0, 0], goodbye].concat();
+            let (begin, end) = said.split_at(connect().len() + 5);
+            assert_eq!(meter.count(begin, now), Ok(Next::GoOn(Duration::ZERO)), "a payload is no goodbye");
+            assert_eq!(meter.count(end, now), Ok(Next::End));
+        }
     }
 }

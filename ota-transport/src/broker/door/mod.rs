@@ -22,12 +22,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use self::addresses::{AddressAllowance, Addresses, Visit};
-use self::meter::{Allowance, Meter};
+use self::meter::{Allowance, Meter, Next};
 use self::pipe::{PipeError, carry};
 use self::socket::DeviceSocket;
 use super::clients::{Client, Clients};
 use super::config::BrokerLimits;
-use super::tls::{CurrentTls, proven_name};
+use super::tls::{CurrentTls, proven};
 
 /// How long to wait before accepting again after it failed, which it does when file descriptors are used up.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -157,12 +157,12 @@ impl Door {
             .map_err(|_| before(Ended::TlsTimeout))?
             .map_err(|why| before(Ended::Tls(why)))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let name = match certificate {
+        let proven = match certificate {
             // A certificate was shown and is good, so it counts: without a name in it, nothing else does either.
-            Some(certificate) => Some(proven_name(certificate).ok_or_else(|| before(Ended::Nameless))?),
+            Some(certificate) => Some(proven(certificate).ok_or_else(|| before(Ended::Nameless))?),
             None => None,
         };
-        self.carry(stream, Client::new(peer, name)).await
+        self.carry(stream, Client::new(peer, proven)).await
     }
 
     /// Carries a client's bytes to rmqtt and back until either closes.
@@ -197,7 +197,7 @@ impl Door {
         let (mut from_inside, mut to_inside) = inside.split();
         let mut meter = Meter::new(self.allowance, Instant::now());
         let up = carry(&mut from_device, &mut to_inside, |part| meter.count(part, Instant::now()));
-        let down = carry(&mut from_inside, &mut to_device, |_| Ok(Duration::ZERO));
+        let down = carry(&mut from_inside, &mut to_device, |_| Ok(Next::GoOn(Duration::ZERO)));
         tokio::pin!(up, down);
         tokio::select! {
             why = client.was_cut() => {
@@ -213,7 +213,8 @@ impl Door {
             result = &mut up => {
                 result?;
                 drop(entered);
-                // The device has closed: what rmqtt still says to it does not matter, but rmqtt has to see the end.
+                // The device has closed or said goodbye: what rmqtt still says to it does not matter, but rmqtt has to see
+                // the end.
                 let _ = timeout(LINGER, down).await;
                 Ok(())
             }

@@ -10,7 +10,7 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::meter::Overstep;
+use super::meter::{Next, Overstep};
 
 /// How much is moved at once, on the stack.
 const PART_BYTES: usize = 16 * 1024;
@@ -25,16 +25,16 @@ pub(super) enum PipeError {
 }
 
 enum Step {
+    /// The stream is at its end, or what was read is the last that counts.
     End,
     Pause(Duration),
 }
 
-/// Moves everything until the end, which it passes on. `watch` sees each part first and says how long to pause after
-/// it.
+/// Moves everything until the end, which it passes on. `watch` sees each part first and says how to go on after it.
 pub(super) async fn carry(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    mut watch: impl FnMut(&[u8]) -> Result<Duration, Overstep>,
+    mut watch: impl FnMut(&[u8]) -> Result<Next, Overstep>,
 ) -> Result<(), PipeError> {
     let mut rest = BytesMut::new();
     loop {
@@ -42,6 +42,7 @@ pub(super) async fn carry(
         match step {
             Step::Pause(duration) => tokio::time::sleep(duration).await,
             Step::End => {
+                to.write_all(&rest).await?;
                 to.shutdown().await?;
                 return Ok(());
             }
@@ -54,7 +55,7 @@ fn poll_step(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     rest: &mut BytesMut,
-    watch: &mut impl FnMut(&[u8]) -> Result<Duration, Overstep>,
+    watch: &mut impl FnMut(&[u8]) -> Result<Next, Overstep>,
 ) -> Poll<Result<Step, PipeError>> {
     loop {
         while !rest.is_empty() {
@@ -77,14 +78,16 @@ fn poll_step(
         if part.is_empty() {
             return Poll::Ready(Ok(Step::End));
         }
-        let pause = watch(part)?;
+        let next = watch(part)?;
         let written = match Pin::new(&mut *to).poll_write(cx, part) {
             Poll::Ready(written) => written?,
             Poll::Pending => 0,
         };
         rest.extend_from_slice(&part[written..]);
-        if !pause.is_zero() {
-            return Poll::Ready(Ok(Step::Pause(pause)));
+        match next {
+            Next::GoOn(pause) if pause.is_zero() => {}
+            Next::GoOn(pause) => return Poll::Ready(Ok(Step::Pause(pause))),
+            Next::End => return Poll::Ready(Ok(Step::End)),
         }
     }
 }
