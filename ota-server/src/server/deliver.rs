@@ -60,8 +60,10 @@ impl Server {
         }
         let mut blocks = Vec::with_capacity(ranges.len());
         for (offset, length) in ranges {
-            let bytes =
-                self.inner.shelf.read(&source, offset, length).await.map_err(|_| RefuseCode::Internal)?;
+            let bytes = match self.inner.shelf.read(&source, offset, length).await {
+                Ok(bytes) => bytes,
+                Err(error) => return self.not_here(&parts, &source, &error),
+            };
             blocks.push(Said::Block(Block { offer: said.offer, part: said.part, offset, bytes }));
         }
         Ok(blocks)
