@@ -161,7 +161,7 @@ pub fn check(target: &Target, plan: &Plan, now: Timestamp) -> Result<(), Campaig
         if let Target::Devices { ids } = &trial.who {
             let devices = u64::try_from(ids.len()).unwrap_or(u64::MAX);
             let needs = gate::sample_that_can_pass(&trial.gate);
-            if devices < needs && trial.gate.small_group.is_none() {
+            if devices == 0 || devices < needs && trial.gate.small_group.is_none() {
                 return Err(CampaignError::GateNeedsMore { devices, needs });
             }
         }
@@ -506,6 +506,16 @@ pub struct Counted {
     pub group: Option<u64>,
 }
 
+/// Of how many devices one may still be at work when a campaign completes: in a large fleet somebody always is.
+const DEVICES_PER_STRAGGLER: u64 = 100;
+
+impl Counted {
+    /// Whether hardly anybody is at work any longer; in a fleet below a hundred devices: nobody.
+    fn is_almost_still(&self) -> bool {
+        self.all.open.saturating_mul(DEVICES_PER_STRAGGLER) <= self.fleet
+    }
+}
+
 /// What the plan does now, given what was counted; `None` if it waits.
 #[must_use]
 pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option<Advance> {
@@ -544,7 +554,10 @@ pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option
                 if !is_open {
                     return "";
                 }
-                if is_last {
+                if is_last && !counted.is_almost_still() {
+                    next.reason = "the last gate has passed; devices are still at work".into();
+                    ""
+                } else if is_last {
                     next.state = S::Completed;
                     next.reason = "all stages have passed their gates".into();
                     "campaign.complete"

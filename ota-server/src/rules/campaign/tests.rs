@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rules::{amendment, course};
-use ota_core::fleet::records::{AttemptRules, Gate, Limits, Schedule, Trial};
+use ota_core::fleet::records::{AttemptRules, Gate, Limits, Progress, Schedule, Trial};
 use ota_core::text::ProductIdBuf;
 use proptest::prelude::*;
 
@@ -113,6 +113,30 @@ fn it_goes_from_trial_to_fleet_through_every_gate() {
     let soaking = advance(&second.campaign, &good(400), NOW.plus(Millis(2 * HOUR.0))).unwrap().campaign;
     let done = advance(&soaking, &good(400), NOW.plus(Millis(3 * HOUR.0))).unwrap();
     assert_eq!((done.campaign.state, done.action), (CampaignState::Completed, Some("campaign.complete")));
+}
+
+#[test]
+fn it_is_not_complete_while_devices_are_at_work() {
+    let now = NOW.plus(Millis(2 * HOUR.0));
+    let last = Progress { stage: 2, since: NOW, passed: Some(NOW), ..Progress::default() };
+    let rolling = Campaign { state: CampaignState::Rolling, progress: last, ..running() };
+    let counted = |open, fleet| {
+        let stage = Evidence { confirmed: 400, open, ..Evidence::default() };
+        Counted { stage, all: stage, fleet, ..Counted::default() }
+    };
+    let state = |open, fleet| match advance(&rolling, &counted(open, fleet), now) {
+        Some(step) => (step.campaign.state, step.action),
+        None => (rolling.state, None),
+    };
+    let complete = (CampaignState::Completed, Some("campaign.complete"));
+    assert_eq!(state(1, 99), (CampaignState::Rolling, None));
+    assert_eq!(state(0, 99), complete);
+    // Of a large fleet somebody is always at work.
+    assert_eq!(state(1001, 100_000), (CampaignState::Rolling, None));
+    assert_eq!(state(1000, 100_000), complete);
+    let waits = advance(&rolling, &counted(1, 99), now).unwrap().campaign;
+    assert_eq!(&*waits.reason, "the last gate has passed; devices are still at work");
+    assert_eq!(advance(&waits, &counted(1, 99), now), None, "it is said once");
 }
 
 #[test]
