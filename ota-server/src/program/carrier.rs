@@ -1,7 +1,7 @@
 //! What carries messages between the server and its devices.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use ota_core::fleet::records::{Device, DeviceStatus};
@@ -9,6 +9,7 @@ use ota_core::fleet::{
     Authorizer, Broker as _, ConnectRequest, FleetStore, Identity, Key, MessageLink, Record, Refusal,
     TopicAction, TopicRules,
 };
+use ota_core::number::Sha256Digest;
 use ota_core::text::DeviceIdBuf;
 use ota_core::wire::topic::TopicPrefix;
 use ota_transport::broker::{
@@ -22,9 +23,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Failure;
 use super::installation::Installation;
-use super::settings::{BrokerSettings, Clients, EmbeddedSettings, ExternalSettings};
+use super::settings::{BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings};
 use crate::digest::sha256;
-use crate::rules::device::is_password;
+use crate::rules::device::{is_certificate, is_password};
+use crate::server::{CommandError, Proof, Server};
 
 /// How devices reach the server.
 #[derive(Clone)]
@@ -32,7 +34,7 @@ pub enum Devices {
     /// In this process only: nothing listens for devices.
     InProcess(MemoryLink),
     /// Through the broker inside.
-    Embedded(Arc<EmbeddedBroker>, Arc<TlsFiles>),
+    Embedded(Arc<EmbeddedBroker>, Arc<TlsFiles>, Arc<Registrar>),
     /// Through an MQTT broker elsewhere.
     Broker(Arc<MqttLink>, String),
 }
@@ -64,8 +66,22 @@ impl Devices {
     pub fn link(&self) -> Arc<dyn MessageLink> {
         match self {
             Self::InProcess(link) => Arc::new(link.clone()),
-            Self::Embedded(broker, _) => broker.link(),
+            Self::Embedded(broker, ..) => broker.link(),
             Self::Broker(link, _) => Arc::clone(link) as Arc<dyn MessageLink>,
+        }
+    }
+
+    /// Lets devices register themselves with this server, where the settings allow it. Until then nobody can.
+    pub fn enrol_with(&self, server: &Server) {
+        if let Self::Embedded(.., registrar) = self {
+            registrar.set(Some(server.clone()));
+        }
+    }
+
+    /// From now on no device can register itself: the broker lets go of the server.
+    pub fn enrol_with_nobody(&self) {
+        if let Self::Embedded(.., registrar) = self {
+            registrar.set(None);
         }
     }
 
@@ -74,7 +90,7 @@ impl Devices {
     pub fn describe(&self) -> String {
         match self {
             Self::InProcess(_) => "nowhere: no broker is set, so no device can connect".to_owned(),
-            Self::Embedded(broker, tls) => {
+            Self::Embedded(broker, tls, _) => {
                 let addresses =
                     broker.listeners().into_iter().map(|listener| format!("mqtts://{}", listener.address));
                 let addresses = addresses.collect::<Vec<_>>().join(" ");
@@ -108,7 +124,7 @@ impl Devices {
     /// # Errors
     /// [`Failure`] if they cannot be used; the old ones stay.
     pub fn renew_certificates(&self) -> Result<bool, Failure> {
-        let Self::Embedded(broker, files) = self else { return Ok(false) };
+        let Self::Embedded(broker, files, _) = self else { return Ok(false) };
         let Some(tls) = files.changed()? else { return Ok(false) };
         broker.renew_tls(&tls);
         Ok(true)
@@ -118,7 +134,8 @@ impl Devices {
     pub async fn close(&self) {
         match self {
             Self::InProcess(link) => link.close(),
-            Self::Embedded(broker, _) => {
+            Self::Embedded(broker, ..) => {
+                self.enrol_with_nobody();
                 if let Err(why) = broker.shutdown().await {
                     tracing::warn!(why, "the broker did not end well");
                 }
@@ -192,20 +209,102 @@ impl Passwords for DevicePasswords {
     }
 }
 
+/// Registers devices that nobody has registered, if their certificate was announced.
+///
+/// The broker is there before the server that it belongs to, so the server comes later, and goes earlier.
+pub struct Registrar {
+    enrolment: Enrolment,
+    server: RwLock<Option<Server>>,
+}
+
+impl Registrar {
+    fn set(&self, server: Option<Server>) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    async fn register(
+        &self,
+        device: &DeviceIdBuf,
+        fingerprint: Option<&Sha256Digest>,
+    ) -> Result<(), Refusal> {
+        let server = self.server.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(server), Some(shown), Enrolment::Announced) = (server, fingerprint, self.enrolment) else {
+            return Err(Refusal::Credentials);
+        };
+        match server.register_itself(device, Proof::Certificate(shown)).await {
+            Ok(product) => {
+                let (device, product) = (device.as_str(), product.as_str());
+                tracing::info!(device, product, "device registered by its announced certificate");
+                Ok(())
+            }
+            // Devices come again.
+            Err(CommandError::Store(_)) => Err(Refusal::Limits),
+            Err(_) => Err(Refusal::Credentials),
+        }
+    }
+}
+
 /// Lets in who has proven to be a registered device that was not revoked.
 struct Registered {
     names: DeviceAuthorizer,
     store: Arc<dyn FleetStore>,
+    registrar: Arc<Registrar>,
+}
+
+impl Registered {
+    /// The device whose certificate this is, and its record.
+    ///
+    /// The client id says which device the client wants to be. It is believed if the certificate was registered for that
+    /// device; otherwise the name in the certificate is the device's id.
+    async fn device_of(
+        &self,
+        certificate: &str,
+        named: DeviceIdBuf,
+        request: &ConnectRequest,
+    ) -> Result<(DeviceIdBuf, Option<Device>), Refusal> {
+        if let Ok(wanted) = DeviceIdBuf::new(request.client_id.as_str())
+            && wanted != named
+            && let Some(record) = registered(&*self.store, &wanted).await?
+            && is_certificate(&wanted, &record, certificate, request.fingerprint.as_ref())
+        {
+            return Ok((wanted, Some(record)));
+        }
+        let record = registered(&*self.store, &named).await?;
+        match &record {
+            Some(record) if !is_certificate(&named, record, certificate, request.fingerprint.as_ref()) => {
+                Err(Refusal::Credentials)
+            }
+            _ => Ok((named, record)),
+        }
+    }
 }
 
 #[async_trait]
 impl Authorizer for Registered {
     async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal> {
         let identity = self.names.connect(request).await?;
-        let Identity::Device(device) = &identity else { return Ok(identity) };
+        let Identity::Device(named) = identity else { return Ok(identity) };
+        let (device, record) = match &request.certificate {
+            Some(certificate) => self.device_of(certificate, named, request).await?,
+            // Its password was looked up already.
+            None => {
+                let record = registered(&*self.store, &named).await?;
+                (named, Some(record.ok_or(Refusal::Credentials)?))
+            }
+        };
+        match record {
+            Some(record) if record.status == DeviceStatus::Revoked => return Err(Refusal::Revoked),
+            Some(_) => {}
+            None => self.registrar.register(&device, request.fingerprint.as_ref()).await?,
+        }
+        Ok(Identity::Device(device))
+    }
+
+    async fn stands(&self, identity: &Identity) -> Result<(), Refusal> {
+        let Identity::Device(device) = identity else { return Ok(()) };
         match registered(&*self.store, device).await? {
             Some(record) if record.status == DeviceStatus::Revoked => Err(Refusal::Revoked),
-            Some(_) => Ok(identity),
+            Some(_) => Ok(()),
             None => Err(Refusal::Credentials),
         }
     }
@@ -240,12 +339,13 @@ async fn embedded(
     if settings.clients == Clients::CertificatesAndPasswords {
         names = names.with_passwords(Arc::new(DevicePasswords(Arc::clone(&store))));
     }
-    let authorizer = Registered { names, store };
+    let registrar = Arc::new(Registrar { enrolment: settings.enrolment, server: RwLock::default() });
+    let authorizer = Registered { names, store, registrar: Arc::clone(&registrar) };
     let broker = EmbeddedBroker::start(config, Arc::new(authorizer)).await.map_err(|why| {
         let way_out = "end what listens there, or give another address with --mqtt-listen";
         Failure::caused("the broker cannot be started", &why, way_out)
     })?;
-    Ok(Devices::Embedded(Arc::new(broker), Arc::new(files)))
+    Ok(Devices::Embedded(Arc::new(broker), Arc::new(files), registrar))
 }
 
 fn config(broker: &ExternalSettings) -> Result<MqttConfig, Failure> {

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use self::carrier::Devices;
+pub use self::carrier::{Devices, Registrar};
 pub use self::client::Client;
 pub use self::failure::Failure;
 pub use self::host::SystemEntropy;
@@ -33,8 +33,8 @@ pub use self::keys::{KeyAlgorithm, generate_key, read_signer};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
-    BrokerSettings, Clients, EmbeddedSettings, ExternalSettings, KeptSettings, Layers, PostgresSettings,
-    SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
+    BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, KeptSettings, Layers,
+    PostgresSettings, SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
 };
 pub use self::webhooks::WebhookSettings;
 pub use crate::http::body::PublicKey;

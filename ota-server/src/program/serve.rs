@@ -132,6 +132,7 @@ impl Running {
                 };
                 Failure::caused("the store cannot be read", &why, way_out)
             })?;
+        devices.enrol_with(&server);
         let first = first_administrator(&server, first).await?;
         let webhooks = settings.webhook.as_ref();
         let webhooks =
@@ -255,6 +256,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.devices.enrol_with_nobody();
         self.http.abort();
         self.conversation.abort();
         self.webhooks.iter().for_each(JoinHandle::abort);

@@ -117,6 +117,13 @@ pub const SETTINGS: &[Setting] = &[
         "certificates, or certificates-and-passwords",
         "how devices show the embedded broker who they are",
     ),
+    setting(
+        "mqtt.enrolment",
+        "announced",
+        "announced, or refuse",
+        "whether a device that nobody has registered may register itself at the embedded broker, with a certificate that \
+         was announced to the server",
+    ),
     setting("mqtt.version", "3.1.1", "3.1.1 or 5", "the version of MQTT spoken with the broker"),
     setting(
         "mqtt.client_id",
@@ -409,6 +416,17 @@ pub struct EmbeddedSettings {
     pub ca: Option<PathBuf>,
     /// How devices show who they are.
     pub clients: Clients,
+    /// Whether devices may register themselves.
+    pub enrolment: Enrolment,
+}
+
+/// Whether devices that nobody has registered may register themselves at the broker inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enrolment {
+    /// Those whose certificate was announced.
+    Announced,
+    /// None.
+    Refuse,
 }
 
 /// How devices show the broker inside who they are.
@@ -665,6 +683,11 @@ impl Layers {
                 clients: self.read("mqtt.clients", |text| match text {
                     "certificates" => Some(Clients::Certificates),
                     "certificates-and-passwords" => Some(Clients::CertificatesAndPasswords),
+                    _ => None,
+                })?,
+                enrolment: self.read("mqtt.enrolment", |text| match text {
+                    "announced" => Some(Enrolment::Announced),
+                    "refuse" => Some(Enrolment::Refuse),
                     _ => None,
                 })?,
             }));

@@ -50,6 +50,23 @@ pub fn is_password(device: &Device, password: &[u8]) -> bool {
     }
 }
 
+/// Whether a verified client certificate with this name in it is this device's, as it was registered. Without a word about
+/// that, it is the one with the device's own id in it; with a word, no other certificate is, whoever issued it.
+#[must_use]
+pub fn is_certificate(
+    id: &DeviceIdBuf,
+    device: &Device,
+    name: &str,
+    fingerprint: Option<&Sha256Digest>,
+) -> bool {
+    match &device.credential {
+        None => name == id.as_str(),
+        Some(Credential::Certificate { name: wanted }) => name == &**wanted,
+        Some(Credential::Fingerprints { sha256 }) => fingerprint.is_some_and(|shown| sha256.contains(shown)),
+        Some(_) => false,
+    }
+}
+
 /// Why a tag was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
@@ -186,6 +203,24 @@ pub(crate) mod tests {
         assert!(!is_password(&device(&[]), b""), "who has no password has none that is empty");
         let named = Credential::Certificate { name: "lamp".into() };
         assert!(!is_password(&Device { credential: Some(named), ..device(&[]) }, b""));
+    }
+
+    #[test]
+    fn a_certificate_is_a_devices_by_its_id_or_by_what_was_registered_and_then_by_nothing_else() {
+        let id = DeviceIdBuf::new("device-1").unwrap();
+        let (one, two) = (Sha256Digest([1; 32]), Sha256Digest([2; 32]));
+        let is_it = |credential: Option<Credential>, name: &str, shown: Option<&Sha256Digest>| {
+            is_certificate(&id, &Device { credential, ..device(&[]) }, name, shown)
+        };
+        assert!(is_it(None, "device-1", None) && !is_it(None, "device-2", Some(&one)));
+        let named = || Some(Credential::Certificate { name: "serial 7".into() });
+        assert!(is_it(named(), "serial 7", None));
+        assert!(!is_it(named(), "device-1", None), "its id is not what was registered");
+        let pinned = || Some(Credential::Fingerprints { sha256: vec![one] });
+        assert!(is_it(pinned(), "any name", Some(&one)));
+        assert!(!is_it(pinned(), "device-1", Some(&two)) && !is_it(pinned(), "device-1", None));
+        let password = || keep_password(&[7; PASSWORD_BYTES_MIN], [0; 16]).ok();
+        assert!(!is_it(password(), "device-1", Some(&one)), "who was given a password shows that");
     }
 
     #[test]

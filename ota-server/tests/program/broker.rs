@@ -5,16 +5,29 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
+use ota_core::crypto::digest;
+use ota_core::crypto::soft::SoftSha256;
+use ota_core::fleet::records::{PersonRole, RoleGrant};
+use ota_core::number::Sha256Digest;
+use ota_core::text::ProductIdBuf;
+use ota_server::program::{Devices, FirstToken, Layers, Running, Setting};
+use ota_server::rules::permission::Principal;
+use ota_server::{NewEnrolment, Proof};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::support::Server;
+use crate::support::{Ota, Server};
 
 /// What the broker answers to a CONNECT under this client id; nothing if it ends the connection.
 fn connect(server: &Server, identity: Option<(&Path, &str)>, client_id: &str) -> Option<u8> {
+    let address = server.broker.strip_prefix("mqtts://").unwrap();
+    connect_to(address, Path::new(server.data()), identity, client_id)
+}
+
+fn connect_to(address: &str, data: &Path, identity: Option<(&Path, &str)>, client_id: &str) -> Option<u8> {
     let mut roots = RootCertStore::empty();
-    let authority = Path::new(server.data()).join("tls/ca.pem");
+    let authority = data.join("tls/ca.pem");
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder =
@@ -30,7 +43,7 @@ fn connect(server: &Server, identity: Option<(&Path, &str)>, client_id: &str) ->
     };
     let name = ServerName::try_from("localhost").unwrap();
     let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-    let socket = TcpStream::connect(server.broker.strip_prefix("mqtts://").unwrap()).unwrap();
+    let socket = TcpStream::connect(address).unwrap();
     let mut stream = StreamOwned::new(tls, socket);
     // MQTT 3.1.1, section 3.1: clean session, 60 s keep-alive, no user.
     let mut packet = vec![0x10, u8::try_from(12 + client_id.len()).unwrap()];
@@ -78,4 +91,76 @@ fn only_registered_devices_get_in_and_only_under_their_own_name() {
     admin.good(&["device", "release", "pump-1"]);
     assert_eq!(connect(&server, one, "pump-1"), Some(0));
     server.stop();
+}
+
+#[test]
+fn a_certificate_is_good_for_the_device_that_it_was_registered_for_and_for_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.good(&["init", "pump", "--keys", "keys"]);
+    std::fs::write(folder.path().join("pumps.csv"), "pump-4,certificate=serial-7,site=oslo\npump-5\n")
+        .unwrap();
+    admin.good(&["device", "import", "--product", "pump", "pumps.csv"]);
+    admin.good(&["device", "certificate", "serial-7", "pump-4", "pump-5", "--data", server.data()]);
+    let with = |name| Some((folder.path(), name));
+    assert_eq!(connect(&server, with("serial-7"), "pump-4"), Some(0));
+    assert_ne!(connect(&server, with("pump-4"), "pump-4"), Some(0), "its id is not what was registered");
+    assert_ne!(connect(&server, with("serial-7"), "pump-5"), Some(0), "registered for another device");
+    assert_ne!(connect(&server, with("serial-7"), "serial-7"), Some(0), "no device is called that");
+    assert_ne!(connect(&server, with("pump-5"), "pump-4"), Some(0), "another device's certificate");
+    assert_eq!(connect(&server, with("pump-5"), "pump-5"), Some(0));
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_device_whose_certificate_was_announced_registers_itself_where_that_is_allowed() {
+    for (enrolment, gets_in) in [("announced", true), ("refuse", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let mut layers = Layers::default();
+        let flags = [
+            ("data", data.to_str().unwrap()),
+            ("http.listen", "127.0.0.1:0"),
+            ("mqtt.listen", "127.0.0.1:0"),
+            ("mqtt.enrolment", enrolment),
+        ];
+        layers.flags(flags.map(|(key, value)| (Setting::by_key(key).unwrap(), value.to_owned())));
+        let settings = layers.settings().unwrap();
+        let running = Running::start(&settings, FirstToken::IfNobodyIsThere).await.unwrap();
+        let api = format!("http://{}", running.address());
+        let admin = Ota::signed_in(folder.path(), &api, running.administrator_token().unwrap());
+        admin.good(&["init", "pump", "--keys", "keys"]);
+        let names = ["pump-6", "pump-7", "pump-8"];
+        admin.good(&[&["device", "certificate", "--data", data.to_str().unwrap()][..], &names].concat());
+        let fingerprint = |name: &str| {
+            let path = folder.path().join(format!("{name}.pem"));
+            Sha256Digest(digest::<SoftSha256>(&CertificateDer::from_pem_file(path).unwrap()))
+        };
+        let grant = RoleGrant { role: PersonRole::Operator, products: None };
+        let operator = Principal::new("operator", vec![grant]);
+        let product = ProductIdBuf::new("pump").unwrap();
+        let announced = [fingerprint("pump-6"), fingerprint("pump-8")];
+        let proofs = announced.each_ref().map(Proof::Certificate);
+        let enrolled = running.server().enrol(&operator, &product, &proofs, &NewEnrolment::default()).await;
+        enrolled.unwrap();
+
+        let Devices::Embedded(broker, ..) = running.devices() else { panic!("a broker is inside") };
+        let address = ota_core::fleet::Broker::listeners(&**broker)[0].address.to_string();
+        let come = |name: &str, client_id: &str| {
+            connect_to(&address, &data, Some((folder.path(), name)), client_id) == Some(0)
+        };
+        assert_eq!(come("pump-6", "pump-6"), gets_in, "{enrolment}");
+        assert_eq!(come("pump-6", "pump-6"), gets_in, "it is known again");
+        assert!(!come("pump-7", "pump-7"), "a certificate that was not announced");
+        assert!(!come("pump-8", "pump-6"), "under the name of another");
+        let listed = admin.json(&["device", "list", "--product", "pump"]);
+        assert_eq!(listed["items"].as_array().unwrap().len(), usize::from(gets_in), "{listed}");
+        // Another certificate with the same name is another one.
+        std::fs::remove_file(folder.path().join("pump-6.key")).unwrap();
+        std::fs::remove_file(folder.path().join("pump-6.pem")).unwrap();
+        admin.good(&["device", "certificate", "pump-6", "--data", data.to_str().unwrap()]);
+        assert!(!come("pump-6", "pump-6"), "a new certificate that nobody has announced");
+        running.stop().await.unwrap();
+    }
 }

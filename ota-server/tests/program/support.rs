@@ -24,6 +24,11 @@ impl Ota {
         Self { folder: folder.to_owned(), server: None, token: None }
     }
 
+    /// Somebody who has signed in.
+    pub(crate) fn signed_in(folder: &Path, server: &str, token: &str) -> Self {
+        Self { server: Some(server.to_owned()), token: Some(token.to_owned()), ..Self::new(folder) }
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         self.command_by(&[], arguments)
     }

@@ -133,6 +133,10 @@ impl Create {
                 None => TrialBody { who, gate: Default::default(), promotion: Default::default() },
             });
         }
+        if plan.trial.as_ref().is_some_and(|trial| trial.who == TargetBody::Devices(Vec::new())) {
+            let way_out = "name devices with --trial, or give the plan's [trial] its `who`";
+            return Err(Failure::new("the plan has a trial, and nobody is in it", way_out));
+        }
         let group = self.group.as_deref();
         let group = group.map(|group| super::group::expression(client, &self.product, group)).transpose()?;
         let target = match (self.filter.as_ref().or(group.as_ref()), &self.snapshot) {

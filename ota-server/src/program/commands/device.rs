@@ -17,6 +17,8 @@ use crate::program::{Failure, Installation};
 
 /// What a device's password begins with in a file of devices.
 const PASSWORD: &str = "password=";
+/// What the name in a device's certificate begins with there.
+const CERTIFICATE: &str = "certificate=";
 /// Most devices in one request.
 const AT_ONCE: usize = 1000;
 
@@ -34,8 +36,10 @@ pub(super) enum DeviceCommand {
         #[arg(long)]
         tag: Vec<String>,
     },
-    /// Register the devices of a file: on each line an id and, behind commas, its tags; `password=...` among them is no
-    /// tag, but what the device shows to the broker: at least 16 random bytes
+    /// Register the devices of a file: on each line an id and, behind commas, its tags
+    ///
+    /// Among the tags may stand what the device shows to the broker instead of a certificate with its id in it:
+    /// `password=...` with at least 16 random bytes, or `certificate=...` with the name in its certificate.
     Import {
         /// Their product
         #[arg(long)]
@@ -159,10 +163,17 @@ impl DeviceCommand {
 fn device_of(line: &str) -> DeviceInput {
     let mut parts = line.split(',').map(str::trim).filter(|part| !part.is_empty());
     let id = parts.next().unwrap_or_default().to_owned();
-    let (passwords, tags): (Vec<&str>, Vec<&str>) = parts.partition(|part| part.starts_with(PASSWORD));
-    let password = passwords.last().and_then(|part| part.strip_prefix(PASSWORD));
-    let credential = password.map(|password| CredentialInput::Password(password.to_owned()));
-    DeviceInput { id, tags: tags.into_iter().map(str::to_owned).collect(), credential }
+    let (mut tags, mut credential) = (Vec::new(), None);
+    for part in parts {
+        if let Some(password) = part.strip_prefix(PASSWORD) {
+            credential = Some(CredentialInput::Password(password.to_owned()));
+        } else if let Some(name) = part.strip_prefix(CERTIFICATE) {
+            credential = Some(CredentialInput::Certificate(name.to_owned()));
+        } else {
+            tags.push(part.to_owned());
+        }
+    }
+    DeviceInput { id, tags, credential }
 }
 
 fn register(context: &Context, product: &str, devices: Vec<DeviceInput>) -> Result<(), Failure> {
