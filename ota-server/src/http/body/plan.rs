@@ -62,7 +62,8 @@ impl Default for PlanBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrialBody {
-    /// Who is in it.
+    /// Who is in it; left away, whoever is named beside the plan.
+    #[serde(default = "nobody_yet")]
     pub who: TargetBody,
     /// What must be seen before the fleet gets it.
     #[serde(default)]
@@ -70,6 +71,10 @@ pub struct TrialBody {
     /// Whether a person must say so as well.
     #[serde(default)]
     pub promotion: PromotionBody,
+}
+
+const fn nobody_yet() -> TargetBody {
+    TargetBody::Devices(Vec::new())
 }
 
 /// Who promotes from the trial to the fleet.
@@ -654,6 +659,12 @@ mod tests {
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(serde_json::from_str::<PlanBody>(&text).unwrap(), plan);
         assert_eq!(PlanBody::from(&plan.plan().unwrap()), plan);
+    }
+
+    #[test]
+    fn a_trial_may_leave_it_to_others_who_is_in_it() {
+        let plan: PlanBody = serde_json::from_str(r#"{"trial":{"promotion":"by_gate"}}"#).unwrap();
+        assert_eq!(plan.trial.unwrap().who, TargetBody::Devices(Vec::new()));
     }
 
     #[test]
