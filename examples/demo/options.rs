@@ -17,7 +17,8 @@ Usage: cargo demo [-- OPTIONS]
 
   --devices N      how many devices, from 8 to 2000                       [default: 50]
   --folder FOLDER  where everything is kept; must be new or empty         [default: a temporary folder, removed at the end]
-  --keep           go on when all is done: server, devices and folders stay until Ctrl-C
+  --keep           when all is done, tell the server's address and go on in the foreground: server and devices run until
+                   Ctrl-C ends them; the folder stays
   -h, --help       print this
 
 Exit status: 0 if everything is exactly as planned, 1 if not, 2 for wrong use.";

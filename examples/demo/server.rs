@@ -3,15 +3,19 @@
 //! The program `ota` is in here too: this program runs itself under that name, so that one cargo command builds
 //! everything. [`as_ota`] is where that run begins.
 
+use core::future::poll_fn;
 use core::net::SocketAddr;
+use core::task::Poll;
 use core::time::Duration;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use tokio::runtime::Runtime;
+use tokio::signal::unix;
 
 use crate::Failure;
 
@@ -19,6 +23,8 @@ use crate::Failure;
 const OTA: &str = "ota";
 /// How long the server may take to end.
 const END_WITHIN: Duration = Duration::from_secs(20);
+/// How often it is looked at while it goes on.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A running `ota serve`.
 pub(crate) struct Server {
@@ -136,8 +142,11 @@ impl Server {
     /// [`Failure`] if it does not end, or not well.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
         let failed = |why: String| Failure::new(format!("the server did not end well: {why}"));
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).map_err(|why| failed(why.to_string()))?;
+        // Ctrl-C in a terminal goes to the server as well: it may have ended by now.
+        if self.has_ended()?.is_none() {
+            let pid = Pid::from_child(&self.child);
+            kill_process(pid, Signal::TERM).map_err(|why| failed(why.to_string()))?;
+        }
         let began = std::time::Instant::now();
         while began.elapsed() < END_WITHIN {
             match self.child.try_wait() {
@@ -150,15 +159,8 @@ impl Server {
         Err(failed(format!("it still runs after {} s", END_WITHIN.as_secs())))
     }
 
-    /// Waits until it is ended by somebody else.
-    ///
-    /// # Errors
-    /// [`Failure`] if it ends badly.
-    pub(crate) fn wait(mut self) -> Result<(), Failure> {
-        // Waiting would close it, and that would end the server.
-        let _open = self.child.stdin.take();
-        let status = self.child.wait().map_err(|why| Failure::new(why.to_string()))?;
-        if status.success() { Ok(()) } else { Err(Failure::new(format!("the server ended with {status}"))) }
+    fn has_ended(&mut self) -> Result<Option<ExitStatus>, Failure> {
+        self.child.try_wait().map_err(|why| Failure::new(format!("the server cannot be watched: {why}")))
     }
 }
 
@@ -166,6 +168,51 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The signals that ask this process to end: Ctrl-C, and what a service manager sends.
+pub(crate) struct EndSignals {
+    runtime: Runtime,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl EndSignals {
+    /// Listens from now on; until then they end the process as they always do.
+    ///
+    /// # Errors
+    /// [`Failure`] if the system does not allow it.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        let failed = |why: std::io::Error| Failure::new(format!("cannot listen for signals: {why}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let entered = runtime.enter();
+        let interrupt = unix::signal(unix::SignalKind::interrupt()).map_err(failed)?;
+        let terminate = unix::signal(unix::SignalKind::terminate()).map_err(failed)?;
+        drop(entered);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Waits for one of them, or for the server to end by itself.
+    ///
+    /// # Errors
+    /// [`Failure`] if the server has ended badly.
+    pub(crate) fn wait(mut self, server: &mut Server) -> Result<(), Failure> {
+        loop {
+            let asked = poll_fn(|context| {
+                let is_asked = self.interrupt.poll_recv(context).is_ready()
+                    || self.terminate.poll_recv(context).is_ready();
+                if is_asked { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let is_asked =
+                self.runtime.block_on(async { tokio::time::timeout(LOOK_EVERY, asked).await.is_ok() });
+            match server.has_ended()? {
+                _ if is_asked => return Ok(()),
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(Failure::new(format!("the server ended with {status}"))),
+                None => {}
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::fleet::{Fleet, TRIAL};
 use crate::operator::Person;
 use crate::options::{AtTheEnd, Options};
 use crate::product::{self, Package, Packages};
-use crate::server::Server;
+use crate::server::{EndSignals, Server};
 use crate::verdict::{self, Campaigns};
 use crate::view::{View, at_work};
 
@@ -39,7 +39,7 @@ pub(crate) fn tell(options: &Options, folder: &Path) -> Result<(), Failure> {
 
     heading("A server with a broker, a store and certificates of its own");
     println!("  $ ota {}", Server::arguments(&folder.join("server")).join(" "));
-    let server = Server::start(folder)?;
+    let mut server = Server::start(folder)?;
     println!("  the API listens on {}, devices connect to mqtts://{}", server.api, server.broker);
 
     heading("Keys, a product, and people who share the work");
@@ -90,8 +90,10 @@ pub(crate) fn tell(options: &Options, folder: &Path) -> Result<(), Failure> {
             server.stop()
         }
         AtTheEnd::Keep => {
+            // Before the address is told: whoever reads it may ask for the end at once.
+            let signals = EndSignals::listen()?;
             println!(
-                "\nServer and devices go on until Ctrl-C.\n  export OTA_SERVER={}\n  export OTA_TOKEN={}\n  \
+                "\nServer and devices go on here, in the foreground, until Ctrl-C ends them.\n  export OTA_SERVER={}\n  export OTA_TOKEN={}\n  \
                  data     {}\n  log      {}\n  keys     {}\n  devices  {}",
                 server.api,
                 server.token,
@@ -100,7 +102,10 @@ pub(crate) fn tell(options: &Options, folder: &Path) -> Result<(), Failure> {
                 folder.join("keys").display(),
                 folder.join("devices").display()
             );
-            server.wait()
+            signals.wait(&mut server)?;
+            println!("\nending");
+            fleet.switch_off();
+            server.stop()
         }
     }
 }
@@ -250,8 +255,7 @@ fn plan(devices: usize) -> String {
     let stages =
         if devices < STAGED_FROM { stage(100, 2, rest) } else { stage(40, 3, TRIAL) + &stage(100, 3, TRIAL) };
     format!(
-        "approvals = 1\non_failure = \"pause\"\n\n[trial]\nwho = {{ devices = [] }}\n\
-         promotion = \"by_person\"\ngate = {}\n{stages}",
+        "approvals = 1\non_failure = \"pause\"\n\n[trial]\npromotion = \"by_person\"\ngate = {}\n{stages}",
         gate(TRIAL)
     )
 }

@@ -1,8 +1,11 @@
 //! The demonstration, run as a person runs it: the real program, with few devices.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// One device for each part.
 const DEVICES: usize = 8;
@@ -41,6 +44,26 @@ fn every_device_comes_to_its_planned_end_and_nothing_is_left_behind() {
     let api = text.split("http://").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     assert!(TcpStream::connect(api).is_err(), "somebody still listens on {api}");
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn what_is_kept_serves_in_the_foreground_until_it_is_interrupted_and_ends_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("kept");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    command.args(["--devices", &DEVICES.to_string(), "--keep", "--folder", kept.to_str().unwrap()]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address =
+        lines.find_map(|line| line.trim().strip_prefix("export OTA_SERVER=http://").map(str::to_owned));
+    let address = address.expect("the address is told");
+    TcpStream::connect(&address).expect("the server goes on");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{rest:?}");
+    assert!(TcpStream::connect(&address).is_err(), "somebody still listens on {address}");
+    assert!(rest.iter().any(|line| line.contains(kept.to_str().unwrap())), "{rest:?}");
+    assert!(kept.join("server/ota.redb").is_file(), "what was asked to be kept is there");
 }
 
 #[test]
