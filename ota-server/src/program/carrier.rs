@@ -333,9 +333,15 @@ async fn embedded(
     let config = BrokerConfig {
         listeners: vec![ListenOn { address: settings.listen, tls: Some(tls) }],
         prefix: prefix.into(),
+        limits: settings.limits.clone(),
         ..BrokerConfig::default()
     };
-    let mut names = DeviceAuthorizer::new(TopicRules::new(prefix));
+    let mut rules = TopicRules::new(prefix);
+    for (pattern, access) in &settings.application {
+        let wrong = |why| Failure::caused(format_args!("the topic {pattern} cannot be opened"), &why, "");
+        rules = rules.with_application_topic(pattern, *access).map_err(wrong)?;
+    }
+    let mut names = DeviceAuthorizer::new(rules);
     if settings.clients == Clients::CertificatesAndPasswords {
         names = names.with_passwords(Arc::new(DevicePasswords(Arc::clone(&store))));
     }

@@ -9,9 +9,11 @@ use core::str::FromStr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ota_core::fleet::{TopicAccess, TopicRules};
 use ota_core::time::Millis;
 use ota_core::wire::topic::TopicPrefix;
 use ota_storage::postgres::Upgrade;
+use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -123,6 +125,42 @@ pub const SETTINGS: &[Setting] = &[
         "announced, or refuse",
         "whether a device that nobody has registered may register itself at the embedded broker, with a certificate that \
          was announced to the server",
+    ),
+    setting(
+        "mqtt.publish",
+        "",
+        "topics with {device} in them and commas between them, such as app/{device}/out/#, or nothing",
+        "where a device's application may publish at the embedded broker, beside the topics of updates",
+    ),
+    setting(
+        "mqtt.subscribe",
+        "",
+        "topics as for mqtt.publish, also without {device}, such as app/news",
+        "where a device's application may subscribe at the embedded broker, beside the topics of updates",
+    ),
+    setting(
+        "mqtt.connections_max",
+        "10000",
+        "a number from 1 to 1000000",
+        "how many devices may be connected to the embedded broker at once",
+    ),
+    setting(
+        "mqtt.connections_per_address_max",
+        "10000",
+        "a number from 1 to 1000000",
+        "how many of them from one address; a fleet behind one router has one",
+    ),
+    setting(
+        "mqtt.packets_per_second_max",
+        "5000",
+        "a number from 1 to 1000000",
+        "how many packets a second the embedded broker reads from one device; beyond, it reads more slowly",
+    ),
+    setting(
+        "mqtt.kib_per_second_max",
+        "4096",
+        "a number from 1 to 1000000",
+        "how many KiB a second the embedded broker reads from one device; beyond, it reads more slowly",
     ),
     setting("mqtt.version", "3.1.1", "3.1.1 or 5", "the version of MQTT spoken with the broker"),
     setting(
@@ -396,7 +434,7 @@ pub enum BrokerSettings {
     /// There is none.
     None,
     /// The one inside.
-    Embedded(EmbeddedSettings),
+    Embedded(Box<EmbeddedSettings>),
     /// One elsewhere.
     External(Box<ExternalSettings>),
 }
@@ -418,6 +456,10 @@ pub struct EmbeddedSettings {
     pub clients: Clients,
     /// Whether devices may register themselves.
     pub enrolment: Enrolment,
+    /// Topics of the devices' applications.
+    pub application: Vec<(String, TopicAccess)>,
+    /// What devices may use up.
+    pub limits: BrokerLimits,
 }
 
 /// Whether devices that nobody has registered may register themselves at the broker inside.
@@ -674,9 +716,8 @@ impl Layers {
             if self.text("mqtt.broker").0 == "none" {
                 return Ok(BrokerSettings::None);
             }
-            return Ok(BrokerSettings::Embedded(EmbeddedSettings {
+            return Ok(BrokerSettings::Embedded(Box::new(EmbeddedSettings {
                 listen: self.read("mqtt.listen", |text| text.parse().ok())?,
-                prefix,
                 names: self.read("mqtt.names", names)?,
                 identity,
                 ca: file("mqtt.ca")?,
@@ -690,6 +731,9 @@ impl Layers {
                     "refuse" => Some(Enrolment::Refuse),
                     _ => None,
                 })?,
+                application: self.application(&prefix)?,
+                limits: self.limits()?,
+                prefix,
             }));
         };
         let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
@@ -713,6 +757,43 @@ impl Layers {
                 text => (is_name(text) && !text.contains('/')).then(|| Some(text.to_owned())),
             })?,
         })))
+    }
+}
+
+impl Layers {
+    /// The topics that are opened for the devices' applications.
+    fn application(&self, prefix: &str) -> Result<Vec<(String, TopicAccess)>, SettingError> {
+        let mut rules = TopicPrefix::new(prefix).map(TopicRules::new).ok();
+        let mut opened = Vec::new();
+        for (key, access) in
+            [("mqtt.publish", TopicAccess::Publish), ("mqtt.subscribe", TopicAccess::Subscribe)]
+        {
+            let patterns = self.read(key, |text| {
+                let patterns = text.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
+                let patterns: Vec<String> = patterns.map(str::to_owned).collect();
+                let with =
+                    |rules: TopicRules, pattern: &String| rules.with_application_topic(pattern, access).ok();
+                let rules = patterns.iter().try_fold(rules.clone()?, with)?;
+                Some((patterns, rules))
+            })?;
+            rules = Some(patterns.1);
+            opened.extend(patterns.0.into_iter().map(|pattern| (pattern, access)));
+        }
+        Ok(opened)
+    }
+
+    fn limits(&self) -> Result<BrokerLimits, SettingError> {
+        let number = |key| {
+            self.read(key, |text| text.parse::<u32>().ok().filter(|number| (1..=1_000_000).contains(number)))
+        };
+        let count = |key| number(key).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+        Ok(BrokerLimits {
+            connections: count("mqtt.connections_max")?,
+            connections_per_address: count("mqtt.connections_per_address_max")?,
+            packets_per_second: number("mqtt.packets_per_second_max")?,
+            bytes_per_second: number("mqtt.kib_per_second_max")?.saturating_mul(1024),
+            ..BrokerLimits::default()
+        })
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) enum Kind {
 /// How long devices wait when the store has failed.
 const STORE_RETRY: Millis = Millis(30_000);
 
+/// What a device hears that asks for more than its share at once, so that it does not hold the others up.
+const TOO_MUCH_AT_ONCE: Said = Said::Busy { retry_after: Millis(200) };
+
 impl Server {
     /// Takes a batch of events, commits what follows from them once, and sends the answers.
     ///
@@ -72,9 +75,8 @@ impl Server {
                     let is_too_much = *count > self.inner.config.requests_per_device_max;
                     match self.granted(&device, &said) {
                         Err(code) => self.refuse(&mut out, dialect, device, code, Some(said.offer)),
-                        // One device that asks for everything at once does not hold the others up.
                         Ok(_) if is_too_much => {
-                            self.say(&mut out, dialect, &device, &Said::Busy { retry_after: Millis(200) });
+                            self.say(&mut out, dialect, &device, &TOO_MUCH_AT_ONCE);
                         }
                         Ok(granted) => {
                             if granted.campaign.0 == 0
@@ -92,6 +94,41 @@ impl Server {
         }
         self.decide(kinds, &mut out).await;
         if out.is_empty() { Ok(()) } else { self.inner.link.send(out).await }
+    }
+
+    /// Serves the blocks that devices ask for in the middle of a download, and gives back all else, in its order: that is
+    /// for [`handle`](Self::handle).
+    pub(super) async fn serve_under_way(&self, events: Vec<LinkEvent>) -> Vec<LinkEvent> {
+        let (mut out, mut rest) = (Vec::new(), Vec::new());
+        let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
+        for event in events {
+            let Some((said, granted)) = self.request_under_way(&event) else {
+                rest.push(event);
+                continue;
+            };
+            let (LinkEvent::Message { device, .. }, dialect) = (event, Dialect::Native) else { continue };
+            let count = requests.entry(device.clone()).or_insert(0);
+            *count += 1;
+            if *count > self.inner.config.requests_per_device_max {
+                self.say(&mut out, dialect, &device, &TOO_MUCH_AT_ONCE);
+            } else {
+                self.serve(&mut out, dialect, &device, &said, &granted).await;
+            }
+        }
+        if !out.is_empty() {
+            // What was lost is asked for again.
+            let _ = self.inner.link.send(out).await;
+        }
+        rest
+    }
+
+    /// A request for blocks about which nothing is left to be decided.
+    fn request_under_way(&self, event: &LinkEvent) -> Option<(WantBlocks, Granted)> {
+        let LinkEvent::Message { dialect: Dialect::Native, device, payload } = event else { return None };
+        let Ok(Heard::WantBlocks(said)) = self.hear(Dialect::Native, device, payload) else { return None };
+        let is_under_way = self.inner.begun.get(&(device.clone(), said.offer)).is_some();
+        let granted = self.granted(device, &said).ok()?;
+        (is_under_way || granted.campaign.0 == 0).then_some((said, granted))
     }
 
     fn hear(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Result<Heard, RefuseCode> {

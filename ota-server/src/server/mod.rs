@@ -34,12 +34,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ota_core::crypto::sign::Signer;
-use ota_core::fleet::{BlobStore, FleetStore, MessageLink, StoreError};
+use ota_core::fleet::{BlobStore, FleetStore, LinkEvent, MessageLink, StoreError};
 use ota_core::number::{CampaignId, OfferId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 use quick_cache::sync::Cache;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, CheckpointSink};
 use self::checkpoint::{Checkpoints, Followed};
@@ -349,39 +351,70 @@ impl Server {
     ///
     /// A store that fails is tried again with back-off; devices are told to wait meanwhile.
     pub async fn run(&self) {
+        // They end with this future, however it ends.
+        let mut tasks = JoinSet::new();
         let pulse = Arc::new(Pulse::new());
         let beside = [
-            tokio::spawn(self.clone().keep_fetching()),
-            tokio::spawn(self.clone().keep_up()),
-            tokio::spawn(Arc::clone(&pulse).beat()),
+            tasks.spawn(self.clone().keep_fetching()),
+            tasks.spawn(self.clone().keep_up()),
+            tasks.spawn(Arc::clone(&pulse).beat()),
         ];
-        self.serve_link(&pulse).await;
-        beside.iter().for_each(tokio::task::JoinHandle::abort);
+        let (to_decide, decided) = mpsc::channel(self.inner.config.batch_max.max(1));
+        tasks.spawn(self.clone().keep_deciding(decided, Arc::clone(&pulse)));
+        self.serve_link(to_decide, &pulse).await;
+        beside.iter().for_each(tokio::task::AbortHandle::abort);
+        while tasks.join_next().await.is_some() {}
     }
 
-    async fn serve_link(&self, pulse: &Pulse) {
+    /// Answers at once what needs no decision, and hands on the rest: a commit waits for the disk, and devices in the
+    /// middle of a download need not.
+    async fn serve_link(&self, to_decide: mpsc::Sender<LinkEvent>, pulse: &Pulse) {
+        let mut pause = LINK_PAUSE_MIN;
+        loop {
+            match self.inner.link.receive(self.inner.config.batch_max).await {
+                Ok(events) if events.is_empty() => return,
+                Ok(events) => {
+                    pause = LINK_PAUSE_MIN;
+                    if self.is_after_a_stall(pulse) {
+                        continue;
+                    }
+                    for event in self.serve_under_way(events).await {
+                        if to_decide.send(event).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LINK_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// Whether what was received is to be dropped: nobody knows how old it is, nor what other servers have heard since.
+    fn is_after_a_stall(&self, pulse: &Pulse) -> bool {
+        self.has_neighbours() && !pulse.is_steady()
+    }
+
+    /// Decides what arrives, what came during a commit together in the next one, and does what is due by itself.
+    async fn keep_deciding(self, mut arriving: mpsc::Receiver<LinkEvent>, pulse: Arc<Pulse>) {
         let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut failures, mut skipped) = (0_u32, 0_u32);
-        let mut pause = LINK_PAUSE_MIN;
+        let mut events = Vec::new();
         loop {
             tokio::select! {
-                events = self.inner.link.receive(self.inner.config.batch_max) => match events {
-                    Ok(events) if events.is_empty() => return,
-                    Ok(events) => {
-                        pause = LINK_PAUSE_MIN;
-                        if self.has_neighbours() && !pulse.is_steady() {
-                            // Nobody knows how old this is, nor what other servers have heard since.
-                            continue;
-                        }
+                count = arriving.recv_many(&mut events, self.inner.config.batch_max.max(1)) => {
+                    if count == 0 {
+                        return;
+                    }
+                    let events = core::mem::take(&mut events);
+                    if !self.is_after_a_stall(&pulse) {
                         // The link goes on by itself after an error; what was lost is asked for again.
                         let _ = self.handle(events).await;
                     }
-                    Err(_) => {
-                        tokio::time::sleep(pause).await;
-                        pause = (pause * 2).min(LINK_PAUSE_MAX);
-                    }
-                },
+                }
                 _ = ticks.tick() => {
                     // A store that fails is left alone for a while; devices are answered meanwhile.
                     if skipped < (1 << failures) - 1 {

@@ -262,6 +262,9 @@ fn what_is_wrong_with_the_broker_is_said_before_anything_is_started() {
         (&["--mqtt-ca", &no], &["client authorities", "mqtt.ca"]),
         (&["--mqtt-listen", &taken], &["cannot listen on", &taken, "--mqtt-listen"]),
         (&["--mqtt-names", "two words"], &["`mqtt.names`", "\"two words\"", "host names and addresses"]),
+        (&["--mqtt-publish", "app/out"], &["`mqtt.publish`", "\"app/out\"", "topics with {device} in them"]),
+        (&["--mqtt-subscribe", "ota/#"], &["`mqtt.subscribe`", "\"ota/#\"", "topics as for mqtt.publish"]),
+        (&["--mqtt-connections-max", "0"], &["`mqtt.connections_max`", "\"0\"", "a number from 1"]),
         (&["--mqtt-prefix", "ota/#"], &["`mqtt.prefix`", "\"ota/#\"", "levels without wildcards"]),
     ];
     let shell = ota_sim::wire::program::Shell::new(program(), folder.path());

@@ -98,7 +98,7 @@ impl Broker {
                     }
                 };
                 format!(
-                    "listener {port} 127.0.0.1\n{tls}allow_anonymous true\nset_tcp_nodelay true\npersistence false\n\
+                    "user root\nlistener {port} 127.0.0.1\n{tls}allow_anonymous true\nset_tcp_nodelay true\npersistence false\n\
                      max_queued_messages 0\nmax_inflight_messages 0\nlog_dest stderr\n"
                 )
             })?),
