@@ -295,6 +295,8 @@ impl Authorizer for Registered {
         match record {
             Some(record) if record.status == DeviceStatus::Revoked => return Err(Refusal::Revoked),
             Some(_) => {}
+            // The broker would refuse it for this after it was registered.
+            None if request.client_id != device.as_str() => return Err(Refusal::ForeignClientId),
             None => self.registrar.register(&device, request.fingerprint.as_ref()).await?,
         }
         Ok(Identity::Device(device))

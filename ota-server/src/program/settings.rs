@@ -734,7 +734,7 @@ impl Layers {
                 application: self.application(&prefix)?,
                 limits: self.limits()?,
                 prefix,
-            }));
+            })));
         };
         let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
         let is_name = |text: &str| !text.is_empty() && !text.contains(['+', '#', '\0']);
