@@ -38,7 +38,9 @@ pub(super) enum Kind {
 const STORE_RETRY: Millis = Millis(30_000);
 
 /// What a device hears that asks for more than its share at once, so that it does not hold the others up.
-const TOO_MUCH_AT_ONCE: Said = Said::Busy { retry_after: Millis(200) };
+const fn too_much_at_once() -> Said {
+    Said::Busy { retry_after: Millis(200) }
+}
 
 impl Server {
     /// Takes a batch of events, commits what follows from them once, and sends the answers.
@@ -76,7 +78,7 @@ impl Server {
                     match self.granted(&device, &said) {
                         Err(code) => self.refuse(&mut out, dialect, device, code, Some(said.offer)),
                         Ok(_) if is_too_much => {
-                            self.say(&mut out, dialect, &device, &TOO_MUCH_AT_ONCE);
+                            self.say(&mut out, dialect, &device, &too_much_at_once());
                         }
                         Ok(granted) => {
                             if granted.campaign.0 == 0
@@ -110,7 +112,7 @@ impl Server {
             let count = requests.entry(device.clone()).or_insert(0);
             *count += 1;
             if *count > self.inner.config.requests_per_device_max {
-                self.say(&mut out, dialect, &device, &TOO_MUCH_AT_ONCE);
+                self.say(&mut out, dialect, &device, &too_much_at_once());
             } else {
                 self.serve(&mut out, dialect, &device, &said, &granted).await;
             }
