@@ -368,6 +368,15 @@ impl Serving {
         self.shell.folder.join("data")
     }
 
+    /// Puts a copy of the store in its place, as its operator would after a disk was lost. The server must not run.
+    ///
+    /// # Panics
+    /// If it runs, or the copy is not there.
+    pub fn restore(&self, copy: &Path) {
+        assert!(self.child.is_none(), "it is not restored while it runs");
+        std::fs::copy(copy, self.data().join("ota.redb")).expect("the copy is there");
+    }
+
     /// What a device needs to speak TLS with the broker inside: the authority, and a certificate of its own.
     ///
     /// # Panics

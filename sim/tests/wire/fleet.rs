@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
+use ota_core::time::Millis;
+use ota_device::Policy;
 use ota_sim::device::firmware_image;
 use ota_sim::random::Dice;
 use ota_sim::wire::Access;
@@ -46,6 +48,11 @@ pub(crate) fn large(revision: &str, bytes: usize) -> Vec<SourceFile> {
 pub(crate) fn native(root: &[u8], name: &str, installed: &[SourceFile]) -> Device {
     let product = ProductIdBuf::new(PRODUCT).unwrap();
     Device::in_memory(&product, root, &id(name), installed, 2 << 20)
+}
+
+/// The policy of a device that asks again after a second where others wait for a minute: a test waits for it.
+pub(crate) fn eager() -> Policy {
+    Policy { check_in_interval_min: Millis(1_000), ..Policy::default() }
 }
 
 /// What is seen of a device from outside.

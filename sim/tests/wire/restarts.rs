@@ -9,7 +9,7 @@ use ota_sim::wire::{Access, Mqtt};
 use ota_sim::workshop::SourceFile;
 use tokio::runtime::Runtime;
 
-use crate::fleet::{Living, PRODUCT, id, large, native, program};
+use crate::fleet::{Living, PRODUCT, eager, id, large, native, program};
 use crate::mosquitto::Mosquitto;
 
 const DEVICES: u64 = 4;
@@ -46,8 +46,7 @@ impl Rollout {
         let _entered = self.runtime.enter();
         for number in 0..DEVICES {
             let mut device = native(&self.root, &name(number), &large("1", 5_000));
-            device.policy =
-                Policy { bytes_per_second_max: Some(150_000), block_bytes: 1024, ..Policy::default() };
+            device.policy = Policy { bytes_per_second_max: Some(150_000), block_bytes: 1024, ..eager() };
             self.living.begin(device, access(&self.server, number));
         }
     }
@@ -106,6 +105,53 @@ fn a_server_that_is_killed_twice_in_mid_rollout_goes_on_where_it_was() {
     }
     for device in rollout.end() {
         assert!(device.connections >= 3, "{}: {:?}", device.id, device.lost);
+    }
+}
+
+/// What the fleet has done since the backup is unknown to the server, which gives the next campaign a number that the
+/// devices have heard before.
+#[test]
+fn devices_follow_a_server_that_was_restored_to_before_their_last_update() {
+    a_restored_server_updates(|runtime, living, server, campaign| {
+        server.shell().wait_for_confirmed(campaign, DEVICES);
+        runtime.block_on(living.all(|seen| seen.is_confirmed));
+    });
+}
+
+#[test]
+fn devices_give_up_a_download_that_a_restored_server_knows_nothing_of() {
+    a_restored_server_updates(|runtime, living, _, _| {
+        runtime.block_on(living.all(|seen| seen.done >= 50_000));
+    });
+}
+
+/// Backs a server up, begins another campaign, waits for a moment, restores the server, and brings the fleet a third
+/// release.
+fn a_restored_server_updates(moment: impl FnOnce(&Runtime, &mut Living, &Serving, &str)) {
+    let mut rollout = Rollout::begin(&["--devices-check-in", "1s"]);
+    // The first campaign of a rollout is not what is looked at here.
+    let shell = rollout.server.shell();
+    shell.good(&["campaign", "stop", &rollout.campaign, "--reason", "a test"]);
+    let backup = shell.field(&["store", "backup", "before"], "path");
+    let release = shell.release(PRODUCT, "main", &large("3", FILE_BYTES));
+    let lost = shell.campaign(PRODUCT, &release, AT_ONCE);
+    rollout.devices(|server, number| Access {
+        tls: Some(server.device_tls(&id(&name(number)))),
+        mqtt: both_versions(number),
+        ..Access::plain(server.broker.unwrap())
+    });
+    moment(&rollout.runtime, &mut rollout.living, &rollout.server, &lost);
+    rollout.server.kill();
+    rollout.server.restore(backup.as_ref());
+    rollout.server.start_again();
+    let newest = large("4", FILE_BYTES);
+    let shell = rollout.server.shell();
+    let release = shell.release(PRODUCT, "main", &newest);
+    let campaign = shell.campaign(PRODUCT, &release, AT_ONCE);
+    assert_eq!(campaign, lost, "the number is given again");
+    shell.wait_for_confirmed(&campaign, DEVICES);
+    for device in rollout.runtime.block_on(rollout.living.end()) {
+        assert!(device.has_installed(&newest), "{}: {:?}", device.id, device.events);
     }
 }
 

@@ -13,7 +13,7 @@ use rustls::{ClientConnection, StreamOwned};
 use tokio::runtime::Runtime;
 
 use crate::certificates::Authority;
-use crate::fleet::{Living, PRODUCT, id, large, native, program};
+use crate::fleet::{Living, PRODUCT, eager, id, large, native, program};
 use crate::mosquitto::Mosquitto;
 
 /// What the server answers to a GET: status and body.
@@ -195,7 +195,9 @@ fn a_stolen_server_and_a_stolen_release_key_are_replaced_by_the_next_root() {
     let mut living = Living::new();
     let tls = Some(server.device_tls(&id("device-1")));
     let access = Access { tls, ..Access::plain(server.broker.unwrap()) };
-    living.begin(native(&root, "device-1", &large("1", 5_000)), access);
+    let mut device = native(&root, "device-1", &large("1", 5_000));
+    device.policy = eager();
+    living.begin(device, access);
     let release = shell.release(PRODUCT, "main", &large("2", 50_000));
     shell.wait_for_confirmed(&shell.campaign(PRODUCT, &release, AT_ONCE), 1);
 
