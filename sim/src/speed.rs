@@ -58,10 +58,11 @@ impl Case {
         self.kilobits_per_second as f64 * 125.0 * arrives * block / message
     }
 
-    /// How many bytes are downloaded: about twenty seconds of the link.
-    const fn file_bytes(&self) -> usize {
-        let bytes = (self.kilobits_per_second * 125 * 20) as usize;
-        if bytes < (8 << 20) { bytes } else { 8 << 20 }
+    /// How many bytes are downloaded: what the link carries in a minute, or 32 MiB. One block at a time goes on as it
+    /// begins, so less is enough to know how fast.
+    fn file_bytes(&self, window_max: u16) -> usize {
+        let bytes = (self.kilobits_per_second * 125 * 60) as usize;
+        bytes.min(if window_max == 1 { 512 << 10 } else { 32 << 20 })
     }
 
     /// Bytes per second that the engine reaches with at most this many blocks in flight.
@@ -70,11 +71,11 @@ impl Case {
     /// If the download does not end.
     #[must_use]
     pub fn measure(&self, window_max: u16) -> f64 {
-        let bytes = self.file_bytes();
+        let bytes = self.file_bytes(window_max);
         let new = [SourceFile::new("app.bin", "2", "app", Dice::new(2).bytes(bytes))];
         let old = [SourceFile::new("app.bin", "1", "app", vec![1; 100])];
         let granularity = Granularity { write: 4, erase: 4096 };
-        let capacity = ByteLength(16 << 20);
+        let capacity = ByteLength(32 << 20);
         let storage = MemoryStorage::with_targets(granularity, &["app"], capacity, 1);
         let mut world = World::provisioned(storage, 7, &old);
         world.buffers = BufferSizes { metadata: 8192, blocks: 64 * 1024 };

@@ -12,8 +12,10 @@ use crate::limits::{
 };
 use crate::math;
 
-/// Window at the beginning, in blocks.
-const WINDOW_FIRST: u16 = 4;
+/// Window at the beginning, in bytes, and its limits in blocks (as in RFC 6928).
+const WINDOW_FIRST_BYTES: u32 = 14_600;
+const WINDOW_FIRST_MIN: u16 = 2;
+const WINDOW_FIRST_MAX: u16 = 10;
 /// Rounds after which the fastest round trip is found anew, because routes change.
 const BASE_ROUNDS: u8 = 64;
 /// Smoothed share of lost blocks, in 1/1024, above which the window shrinks.
@@ -58,6 +60,8 @@ pub(crate) struct Pace {
     /// The round ends when a block that was asked for after this one arrives.
     round_end: Sequence,
     round_fastest: Option<Millis>,
+    /// The shortest time between two blocks of the round.
+    round_gap: Option<Millis>,
     round_arrived: u16,
     round_lost: u16,
     loss_share: u32,
@@ -85,10 +89,11 @@ impl Pace {
             fastest_age: 0,
             timeouts: 0,
             doublings: 0,
-            window: WINDOW_FIRST,
+            window: WINDOW_FIRST_MIN,
             growth: Growth::Doubling,
             round_end: 0,
             round_fastest: None,
+            round_gap: None,
             round_arrived: 0,
             round_lost: 0,
             loss_share: 0,
@@ -96,14 +101,20 @@ impl Pace {
         }
     }
 
-    /// Another part is fetched: numbers begin anew, what is known about the link stays.
-    pub(crate) const fn begin_part(&mut self) {
+    /// Another part is fetched, in blocks of this length: numbers begin anew, what is known about the link stays.
+    pub(crate) fn begin_part(&mut self, block_bytes: u32) {
+        if self.smoothed.is_none() {
+            let blocks = WINDOW_FIRST_BYTES.checked_div(block_bytes).unwrap_or(0);
+            let blocks = u16::try_from(blocks).unwrap_or(WINDOW_FIRST_MAX);
+            self.window = blocks.clamp(WINDOW_FIRST_MIN, WINDOW_FIRST_MAX);
+        }
         self.last = None;
         self.has_begun = false;
         self.gap = Millis(0);
         self.sent = [None; REQUESTS_TIMED_MAX];
         self.round_end = 0;
         self.round_fastest = None;
+        self.round_gap = None;
         self.round_arrived = 0;
         self.round_lost = 0;
     }
@@ -158,14 +169,17 @@ impl Pace {
         self.timeouts = 0;
         self.round_arrived = self.round_arrived.saturating_add(1);
         self.has_begun = true;
-        if let Some(last) = self.last.replace(now) {
-            let gap = now.since(last).0;
-            self.gap = Millis(if self.gap.0 == 0 { gap } else { weighted(self.gap.0, gap, 8) });
+        let last = self.last.replace(now);
+        if let Some(last) = last {
+            let gap = now.since(last);
+            self.gap = if self.gap.0 == 0 { gap } else { Millis(weighted(self.gap.0, gap.0, 8)) };
+            self.round_gap = Some(self.round_gap.map_or(gap, |least| least.min(gap)));
         }
         if let Some(sample) = self.take_sample(sequence, now) {
             self.measure(sample);
         }
-        if distance(sequence, self.round_end) < HALF_CIRCLE {
+        // One block tells how long the way is, and only the second how many of them fit on it.
+        if last.is_some() && distance(sequence, self.round_end) < HALF_CIRCLE {
             self.end_round(most);
             self.round_end = next;
         }
@@ -247,7 +261,9 @@ impl Pace {
             self.window = self.window.saturating_sub(self.window / 8).max(1);
             self.growth = Growth::Steady;
         } else {
-            // A window that was not used says nothing about a larger one.
+            if self.is_full() {
+                self.growth = Growth::Steady;
+            }
             let step = match self.growth {
                 Growth::Doubling => self.window,
                 Growth::Steady => (self.window / 8).max(1),
@@ -262,8 +278,16 @@ impl Pace {
             self.fastest_age = 0;
         }
         self.round_fastest = None;
+        self.round_gap = None;
         self.round_arrived = 0;
         self.round_lost = 0;
+    }
+
+    /// Whether the blocks in flight, one after the other as they came at the best, take longer than two round trips:
+    /// a larger window would only fill the queues on the way, and what does not fit them is lost.
+    fn is_full(&self) -> bool {
+        let gap = self.round_gap.unwrap_or_default().0;
+        math::times(gap, u64::from(self.window)) > math::times(self.fastest.0, 2)
     }
 }
 
@@ -313,12 +337,18 @@ mod tests {
     #[test]
     fn the_window_grows_on_a_free_link_and_shrinks_when_answers_queue() {
         let mut pace = Pace::new();
+        pace.begin_part(1024);
         let mut next: Sequence = 0;
+        // As many blocks as the window allows, all of them at once.
         let mut round = |pace: &mut Pace, round_trip: u64, at: u64| {
             let first = next;
-            next = next.wrapping_add(4) & SEQUENCE_MASK;
+            let blocks = pace.window(64);
+            next = next.wrapping_add(blocks) & SEQUENCE_MASK;
             pace.sent(first, false, Instant(at));
-            pace.arrived(first, next, 64, Instant(at + round_trip));
+            for block in 0..blocks {
+                let sequence = first.wrapping_add(block) & SEQUENCE_MASK;
+                pace.arrived(sequence, next, 64, Instant(at + round_trip));
+            }
         };
         for step in 0..10 {
             round(&mut pace, 100, step * 1000);
@@ -328,5 +358,37 @@ mod tests {
             round(&mut pace, 300, step * 1000);
         }
         assert!(pace.window(64) < 32, "{}", pace.window(64));
+    }
+
+    #[test]
+    fn the_first_window_is_as_many_blocks_as_any_link_takes() {
+        for (block_bytes, blocks) in [(256, 10), (1024, 10), (4096, 3), (16_384, 2), (65_536, 2)] {
+            let mut pace = Pace::new();
+            pace.begin_part(block_bytes);
+            assert_eq!(pace.window(64), blocks, "{block_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_fills_the_link_is_not_doubled() {
+        let mut pace = Pace::new();
+        pace.begin_part(1024);
+        pace.sent(0, false, Instant(0));
+        // 20 ms there and back, and 90 ms for each block to get onto the link.
+        for block in 0..10 {
+            pace.arrived(block, 10, 64, Instant(110 + u64::from(block) * 90));
+        }
+        assert!(pace.window(64) <= 11, "{}", pace.window(64));
+    }
+
+    #[test]
+    fn metadata_of_one_block_says_nothing_about_the_window() {
+        let mut pace = Pace::new();
+        for _ in 0..8 {
+            pace.begin_part(1024);
+            pace.sent(0, false, Instant(0));
+            pace.arrived(0, 1, 64, Instant(100));
+        }
+        assert_eq!(pace.window(64), 10);
     }
 }

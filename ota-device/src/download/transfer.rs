@@ -26,6 +26,9 @@ use crate::statistics::Statistics;
 /// Units of the active file that did not match, in a row, before copying is given up for a file.
 const REUSE_MISSES_MAX: u8 = 32;
 
+/// So many bytes are worth a request for themselves.
+const BURST_BYTES: u32 = 16 * 1024;
+
 /// Where the blocks go.
 #[derive(Debug, Clone)]
 pub(crate) enum Sink {
@@ -132,7 +135,7 @@ impl<P: Profile> Transfer<P> {
         sink: Sink,
         shared: &mut Shared<'_, P>,
     ) -> Self {
-        shared.pace.begin_part();
+        shared.pace.begin_part(block);
         let blocks = math::pieces(size, u64::from(block));
         let first = if done >= size { blocks } else { done.checked_div(u64::from(block)).unwrap_or(0) };
         let cells = Cells::new(math::from_u32(cell), shared.blocks.len());
@@ -468,8 +471,10 @@ impl<P: Profile> Transfer<P> {
         let limit = self.limit();
         let window = shared.pace.window(shared.policy.window_max);
         let free = window.saturating_sub(self.window.in_flight());
-        let is_worth_a_message =
-            free >= (window / 4).max(1) || self.window.in_flight() == 0 || self.window.has_gaps(limit);
+        // A quarter of the window saves messages; more than a burst at once would not fit the queues on the way.
+        let burst = u16::try_from(BURST_BYTES.checked_div(self.block).unwrap_or(0)).unwrap_or(u16::MAX);
+        let worth = (window / 4).min(burst).max(1);
+        let is_worth_a_message = free >= worth || self.window.in_flight() == 0 || self.window.has_gaps(limit);
         if free == 0 || !is_worth_a_message || !self.window.has_work(limit) {
             return Err(shared.wait(wake));
         }

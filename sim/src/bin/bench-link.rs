@@ -6,7 +6,7 @@
 use ota_sim::plot::{Share, svg};
 use ota_sim::speed::Case;
 
-const PLOT: &str = "docs/link.svg";
+const PLOT: &str = "docs/plots/link.svg";
 
 fn main() {
     let only = std::env::args().nth(1).unwrap_or_default();
@@ -19,7 +19,7 @@ fn main() {
     let is_whole = only.is_empty();
     if is_whole {
         println!("<!-- bench: link -->");
-        println!("![Share of the link that a download reaches](link.svg)\n");
+        println!("![Share of the link that a download reaches](plots/link.svg)\n");
         println!(
             "Bytes of the file per second; a message has {} bytes around a block. Time is simulated and seeded:",
             { 24 + ota_sim::speed::OVERHEAD_BYTES }
