@@ -7,6 +7,7 @@ pub mod fleet_server;
 pub mod host;
 pub mod hostile;
 pub mod link;
+pub mod medium;
 pub mod plot;
 pub mod random;
 pub mod server;

@@ -28,6 +28,7 @@ pub struct Heard {
 }
 
 /// A server for one device.
+#[derive(Clone)]
 pub struct SimServer {
     /// Who signs.
     pub workshop: Workshop,
@@ -53,7 +54,10 @@ pub struct SimServer {
     pub wrong_bytes: u32,
     /// Whether files are served at all.
     pub serves_files: bool,
-    /// Whether the device counts as up to date as soon as it has the release.
+    /// The root that the device said it trusts.
+    pub trusted_root: RootVersion,
+    /// The root is rotated as soon as so many requests for blocks have come.
+    pub rotates_root_after: Option<u32>,
     device: String,
     open: Option<(OfferId, ReleaseId)>,
     root_offer: Option<OfferId>,
@@ -80,6 +84,8 @@ impl SimServer {
             expired_grants: 0,
             wrong_bytes: 0,
             serves_files: true,
+            trusted_root: RootVersion(0),
+            rotates_root_after: None,
             device: device.into(),
             open: None,
             root_offer: None,
@@ -98,6 +104,15 @@ impl SimServer {
     #[must_use]
     pub fn has_heard(&self, phase: Phase) -> bool {
         self.heard.iter().any(|heard| heard.phase == phase)
+    }
+
+    /// Replaces the key for assignments by a root of the next version, and has one more root behind it.
+    pub fn rotate_root(&mut self) {
+        self.workshop.replace_assignment_key();
+        for _ in 0..2 {
+            let version = self.roots.len() as u32 + 1;
+            self.roots.push(self.workshop.root(version));
+        }
     }
 
     /// Answers a message.
@@ -122,6 +137,7 @@ impl SimServer {
 
     fn check_in(&mut self, check_in: &CheckIn<'_>, now: Instant) -> Vec<Vec<u8>> {
         self.check_ins += 1;
+        self.trusted_root = check_in.trusted.root;
         if let Some(outcome) = check_in.outcome {
             self.hear(outcome.offer, u32::MAX, outcome.phase, outcome.code);
         }
@@ -189,6 +205,10 @@ impl SimServer {
 
     fn want_blocks(&mut self, want: &WantBlocks<'_>) -> Vec<Vec<u8>> {
         self.requests += 1;
+        if self.rotates_root_after.is_some_and(|after| self.requests > after) {
+            self.rotates_root_after = None;
+            self.rotate_root();
+        }
         let refuse = |code| vec![encode(&Down::Refuse(Refuse { code, offer: Some(want.offer) }))];
         let is_root = matches!(want.part, Part::RootBody(_) | Part::RootEnvelope(_));
         let is_open = if is_root {
@@ -217,27 +237,31 @@ impl SimServer {
             }
             part => self.part(part),
         };
-        let Some(bytes) = bytes.map(<[u8]>::to_vec) else { return refuse(RefuseCode::NoSuchPart) };
-        let mut answers = Vec::new();
-        for position in want.want.positions() {
-            let offset = want.offset.0 + u64::from(position) * u64::from(want.block_bytes);
-            let Some(rest) = bytes.get(offset as usize..).filter(|rest| !rest.is_empty()) else {
-                return refuse(RefuseCode::OutOfRange);
-            };
-            let mut piece = rest[..rest.len().min(want.block_bytes as usize)].to_vec();
-            if self.dice.happens(self.wrong_bytes) {
-                let at = self.dice.below(piece.len() as u64) as usize;
-                piece[at] ^= 0x55;
-            }
-            self.served_bytes += piece.len() as u64;
-            answers.push(encode(&Down::Block(Block {
-                offer: *want.offer.0.first_chunk().unwrap(),
-                part: want.part,
-                offset: ota_core::number::ByteOffset(offset),
-                bytes: &piece,
-            })));
-        }
-        answers
+        let Some(bytes) = bytes else { return refuse(RefuseCode::NoSuchPart) };
+        let (mut dice, mut served) = (self.dice.clone(), 0);
+        let blocks: Option<Vec<Vec<u8>>> = want
+            .want
+            .positions()
+            .map(|position| {
+                let offset = want.offset.0 + u64::from(position) * u64::from(want.block_bytes);
+                let rest = bytes.get(offset as usize..).filter(|rest| !rest.is_empty())?;
+                let mut piece = rest[..rest.len().min(want.block_bytes as usize)].to_vec();
+                if dice.happens(self.wrong_bytes) {
+                    let at = dice.below(piece.len() as u64) as usize;
+                    piece[at] ^= 0x55;
+                }
+                served += piece.len() as u64;
+                Some(encode(&Down::Block(Block {
+                    offer: *want.offer.0.first_chunk().unwrap(),
+                    part: want.part,
+                    offset: ota_core::number::ByteOffset(offset),
+                    bytes: &piece,
+                })))
+            })
+            .collect();
+        self.dice = dice;
+        self.served_bytes += served;
+        blocks.unwrap_or_else(|| refuse(RefuseCode::OutOfRange))
     }
 
     fn report(&mut self, report: &Report<'_>) -> Vec<Vec<u8>> {

@@ -1,8 +1,10 @@
 //! Where roots, releases and assignments are made for tests: real keys, real signatures, nothing pretended.
 
+use std::sync::Arc;
+
 use ota_core::block_map::BlockMapBuilder;
 use ota_core::crypto::sign::{Ed25519Signer, Signer};
-use ota_core::crypto::soft::{Ed25519, SoftSha256};
+use ota_core::crypto::soft::SoftSha256;
 use ota_core::crypto::{SignatureAlgorithm, digest};
 use ota_core::integrity::{IntegrityString, Strength};
 use ota_core::list::List;
@@ -17,6 +19,8 @@ use ota_core::trust::{
     Action, Assignment, BlockMapRef, EpochRaise, File, Key, Release, ReleaseKind, Requirement, RoleKeys,
     Root, SignedBody, sign_assignment,
 };
+
+use crate::device::Remembering;
 
 /// The product of all simulated devices.
 pub const PRODUCT: &str = "thermostat";
@@ -133,11 +137,12 @@ impl Default for Terms {
     }
 }
 
-/// The holders of all keys.
+/// The holders of all keys. Clones share them.
+#[derive(Clone)]
 pub struct Workshop {
-    root_keys: [Ed25519Signer; 2],
-    release_keys: [Ed25519Signer; 2],
-    assignment_key: Ed25519Signer,
+    root_keys: [Arc<Ed25519Signer>; 2],
+    release_keys: [Arc<Ed25519Signer>; 2],
+    assignment_key: Arc<Ed25519Signer>,
     generation: u32,
 }
 
@@ -179,9 +184,8 @@ impl Workshop {
     /// A root of this version, signed by both root keys.
     #[must_use]
     pub fn root(&self, version: u32) -> Signed {
-        let signers: Vec<&Ed25519Signer> =
-            self.root_keys.iter().chain(&self.release_keys).chain([&self.assignment_key]).collect();
-        let keys: Vec<Key<'_>> = signers.iter().map(|signer| key_of(signer)).collect();
+        let signers = self.root_keys.iter().chain(&self.release_keys).chain([&self.assignment_key]);
+        let keys: Vec<Key<'_>> = signers.map(|signer| key_of(signer)).collect();
         let ids: Vec<_> = keys.iter().map(Key::id::<SoftSha256>).collect();
         let root = Root {
             product: product(),
@@ -200,7 +204,7 @@ impl Workshop {
         };
         let mut signed = SignedBody::root::<SoftSha256>(&root).unwrap();
         for signer in &self.root_keys {
-            signed.sign::<SoftSha256>(signer, key_of(signer), &Ed25519).unwrap();
+            signed.sign::<SoftSha256>(&**signer, key_of(signer), &Remembering).unwrap();
         }
         Signed { body: signed.body().to_vec(), envelope: signed.envelope().unwrap() }
     }
@@ -254,7 +258,7 @@ impl Workshop {
         };
         let mut signed = SignedBody::release::<SoftSha256>(&release, EpochRaise::Unlimited).unwrap();
         for signer in &self.release_keys {
-            signed.sign::<SoftSha256>(signer, key_of(signer), &Ed25519).unwrap();
+            signed.sign::<SoftSha256>(&**signer, key_of(signer), &Remembering).unwrap();
         }
         let signed = Signed { body: signed.body().to_vec(), envelope: signed.envelope().unwrap() };
         SourceRelease { signed, files }
@@ -265,15 +269,18 @@ impl Workshop {
     pub fn sign_release(&self, body: &[u8]) -> Vec<u8> {
         let mut signed = SignedBody::release_from_body::<SoftSha256>(body.to_vec()).unwrap();
         for signer in &self.release_keys {
-            signed.sign::<SoftSha256>(signer, key_of(signer), &Ed25519).unwrap();
+            signed.sign::<SoftSha256>(&**signer, key_of(signer), &Remembering).unwrap();
         }
         signed.envelope().unwrap()
     }
 
     /// The key that signs assignments, for a server to hold.
+    ///
+    /// # Panics
+    /// If there is a clone, which holds it as well.
     #[must_use]
     pub fn into_assignment_key(self) -> Ed25519Signer {
-        self.assignment_key
+        Arc::into_inner(self.assignment_key).expect("a workshop without clones")
     }
 
     /// The server's word to one device.
@@ -288,7 +295,8 @@ impl Workshop {
         let expires = issued.plus(ota_core::time::Millis::from_seconds(3600));
         let assignment = Assignment { device, nonce, issued, expires, action };
         let key = key_of(&self.assignment_key);
-        sign_assignment::<SoftSha256>(&assignment, product(), &self.assignment_key, key, &Ed25519).unwrap()
+        sign_assignment::<SoftSha256>(&assignment, product(), &*self.assignment_key, key, &Remembering)
+            .unwrap()
     }
 }
 
@@ -304,8 +312,8 @@ pub fn sha256(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest(digest::<SoftSha256>(bytes))
 }
 
-fn key(seed: u8) -> Ed25519Signer {
-    Ed25519Signer::from_seed(&[seed; 32])
+fn key(seed: u8) -> Arc<Ed25519Signer> {
+    Arc::new(Ed25519Signer::from_seed(&[seed; 32]))
 }
 
 fn key_of(signer: &Ed25519Signer) -> Key<'_> {

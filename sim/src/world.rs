@@ -9,7 +9,7 @@ use ota_core::list::List;
 use ota_core::number::{ByteLength, ByteOffset, Nonce, SecurityEpoch, Sha256Digest};
 use ota_core::text::{FileName, InstallTarget, Revision};
 use ota_core::time::{Instant, Millis};
-use ota_core::trust::DevelopmentRoots;
+use ota_core::trust::{DevelopmentRoots, TrustedState};
 use ota_device::limits::PIECE_BYTES_MAX;
 use ota_device::provision::{FactoryFile, ProvisioningImage, provision};
 use ota_device::{
@@ -131,6 +131,8 @@ pub struct World<S, A = SimServer> {
     pub buffers: BufferSizes,
     /// The longest unit of the files' block maps, in bytes: so much may be moved in a turn, if that is more than a piece.
     pub unit_bytes_max: usize,
+    /// The changes of the storage by which the engine was told what it trusts, in its first life.
+    pub told_at: Option<u64>,
     /// The bootloader after each of its changes, with the changes of the storage before it; kept where it was begun.
     pub boot_trace: Vec<(u64, SimBoot)>,
     dice: Dice,
@@ -160,12 +162,6 @@ impl<S: Powered> World<S> {
         let root = server.roots[0].body.clone();
         Self::joined(storage, server, &root, seed, installed)
     }
-
-    /// A device on this storage, just started by this bootloader, on a perfect link.
-    #[must_use]
-    pub fn on(storage: S, boot: SimBoot, seed: u64) -> Self {
-        Self::started(storage, boot, SimServer::new(DEVICE, seed), seed)
-    }
 }
 
 impl<S: Powered, A: Answers> World<S, A> {
@@ -179,7 +175,9 @@ impl<S: Powered, A: Answers> World<S, A> {
         Self::started(storage, boot, server, seed)
     }
 
-    fn started(storage: S, boot: SimBoot, server: A, seed: u64) -> Self {
+    /// A device on this storage, just started by this bootloader, on a perfect link to this server.
+    #[must_use]
+    pub fn started(storage: S, boot: SimBoot, server: A, seed: u64) -> Self {
         Self {
             storage,
             boot,
@@ -200,6 +198,7 @@ impl<S: Powered, A: Answers> World<S, A> {
             progress: None,
             buffers: BufferSizes { metadata: 6 * 1024, blocks: 16 * 1024 },
             unit_bytes_max: 0,
+            told_at: None,
             boot_trace: Vec::new(),
             dice: Dice::new(seed ^ 3),
         }
@@ -280,6 +279,9 @@ impl<S: Powered, A: Answers> World<S, A> {
         loop {
             let mut commands = Vec::new();
             let Some((wake, restart)) = self.poll(updater, &mut commands) else { return End::Power };
+            if self.told_at.is_none() && updater.trusted().is_some() {
+                self.told_at = Some(self.storage.changes());
+            }
             if reached(self, &updater.progress()) {
                 return End::Reached;
             }
@@ -435,7 +437,13 @@ impl<S: Powered, A: Answers> World<S, A> {
     }
 
     /// The same, on the storage itself.
-    pub fn finds_installed(&mut self, files: &[SourceFile]) -> bool {
+    fn finds_installed(&mut self, files: &[SourceFile]) -> bool {
+        self.look(&[files]).is_some_and(|found| found.set == Some(0))
+    }
+
+    /// What a fresh engine finds on the storage: its trusted state, and which of these sets is active, byte for byte.
+    /// `None` if it does not get as far as telling.
+    pub fn look(&mut self, sets: &[&[SourceFile]]) -> Option<Found> {
         let mut metadata = vec![0; self.buffers.metadata];
         let mut blocks = vec![0; self.buffers.blocks];
         let mut outgoing = vec![0; 4096];
@@ -452,32 +460,44 @@ impl<S: Powered, A: Answers> World<S, A> {
         let buffers = Buffers { metadata: &mut metadata, blocks: &mut blocks, outgoing: &mut outgoing };
         let mut updater = Updater::new(config, buffers, self.now).unwrap();
         let mut commands = Vec::new();
-        while updater.trusted().is_none() || updater.installed(first_target(files)).is_none() {
+        let target = first_target(sets.first()?);
+        while updater.trusted().is_none() || updater.installed(target).is_none() {
             let before = self.now;
-            if self.poll(&mut updater, &mut commands).is_none() {
-                return false;
-            }
-            if updater.installed(first_target(files)).is_none() && before == self.now {
-                return false;
+            self.poll(&mut updater, &mut commands)?;
+            if updater.installed(target).is_none() && before == self.now {
+                return None;
             }
         }
-        let found: Vec<_> = files
+        let trusted = updater.trusted()?;
+        let active: Vec<Vec<_>> = sets
             .iter()
-            .map(|file| {
-                let installed = updater.installed(InstallTarget::new(&file.target).unwrap());
-                installed.map(|installed| {
-                    (installed.slot, installed.digest, installed.revision.as_str() == file.revision)
-                })
+            .map(|files| {
+                let installed = files.iter().map(|file| {
+                    let installed = updater.installed(InstallTarget::new(&file.target).unwrap())?;
+                    let is_right = installed.revision.as_str() == file.revision
+                        && installed.digest == sha256(&file.bytes);
+                    is_right.then_some(installed.slot)
+                });
+                installed.collect()
             })
             .collect();
-        files.iter().zip(found).all(|(file, found)| {
-            found.is_some_and(|(slot, digest, same_revision)| {
-                same_revision
-                    && digest == sha256(&file.bytes)
-                    && self.slot(&file.target, slot, file.bytes.len()) == file.bytes
+        let mut is_active = |(files, slots): (&&[SourceFile], &Vec<Option<Slot>>)| {
+            files.iter().zip(slots).all(|(file, slot)| {
+                slot.is_some_and(|slot| self.slot(&file.target, slot, file.bytes.len()) == file.bytes)
             })
-        })
+        };
+        let set = sets.iter().zip(&active).position(&mut is_active);
+        Some(Found { trusted, set })
     }
+}
+
+/// What a fresh engine finds on a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// What it trusts.
+    pub trusted: TrustedState,
+    /// Which of the sets that were asked for is active; the first one, if they are the same.
+    pub set: Option<usize>,
 }
 
 fn bytes_of(op: &StorageOp<'_>) -> usize {

@@ -13,6 +13,8 @@
 //! Nothing in the folder is opened through a link, and a second process is locked out.
 
 mod files;
+#[cfg(any(test, feature = "_model"))]
+pub mod model;
 mod records;
 #[cfg(test)]
 mod tests;

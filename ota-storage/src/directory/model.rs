@@ -1,17 +1,26 @@
 //! A file system in memory that keeps what `fsync` promises, and nothing else, when the power goes.
 //!
 //! Bytes are durable once their file was synced, names once their folder was. What was not may survive or not, each
-//! by itself: in particular a name may survive without the bytes of its file, and the other way round.
+//! by itself: in particular a name may survive without the bytes of its file, and the other way round. For tests of
+//! this crate, and for sweeps that cut whole updates ([`ModelDirectory`]).
 
 use core::cell::RefCell;
+use core::hash::{Hash, Hasher};
 use std::collections::BTreeMap;
+use std::hash::DefaultHasher;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::directory::files::Files;
+use ota_core::device::{Area, DeviceStorage, Log, StorageFault};
+use ota_core::number::{ByteLength, ByteOffset};
+
+use super::files::Files;
+use super::{DirectoryLayout, Storage};
 
 /// Where in an operation the power goes, or the file system fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg(test)]
 pub(super) enum Point {
     Before,
     /// A write is half done.
@@ -21,26 +30,138 @@ pub(super) enum Point {
 
 /// What survives a cut of that which was not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Luck {
+pub enum Luck {
+    /// Nothing.
     Nothing,
+    /// All of it.
     Everything,
     /// Names, but not the bytes of the files.
     Names,
     /// Bytes, but not names.
     Bytes,
-    /// Each name and each file by the throw of a coin.
+    /// Each name and each file by the throw of a coin, from this seed.
     Coin(u64),
 }
 
-pub(super) const LUCKS: [Luck; 7] = [
-    Luck::Nothing,
-    Luck::Everything,
-    Luck::Names,
-    Luck::Bytes,
-    Luck::Coin(1),
-    Luck::Coin(0x5EED),
-    Luck::Coin(0xF00D_F00D),
-];
+impl Luck {
+    /// Every kind, with three seeds.
+    pub const ALL: [Self; 7] = [
+        Self::Nothing,
+        Self::Everything,
+        Self::Names,
+        Self::Bytes,
+        Self::Coin(1),
+        Self::Coin(0x5EED),
+        Self::Coin(0xF00D_F00D),
+    ];
+}
+
+/// A [`DirectoryStorage`](super::DirectoryStorage) on the model.
+#[derive(Debug)]
+pub struct ModelDirectory {
+    storage: Storage<ModelFiles>,
+    layout: DirectoryLayout,
+}
+
+/// What a [`ModelDirectory`] holds without power.
+#[derive(Debug, Clone)]
+pub struct ModelImage(State);
+
+impl ModelDirectory {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// Never: an empty model can be opened.
+    #[must_use]
+    pub fn new(layout: DirectoryLayout) -> Self {
+        Self::on(ModelFiles::default(), layout)
+    }
+
+    fn on(files: ModelFiles, layout: DirectoryLayout) -> Self {
+        let storage = Storage::open(files, layout.clone()).expect("nothing fails unless it is asked to");
+        Self { storage, layout }
+    }
+
+    /// The process starts again; the power stays.
+    pub fn reopen(&mut self) {
+        *self = Self::on(self.storage.files.clone(), self.layout.clone());
+    }
+
+    /// How many operations changed something, or could have.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.storage.files.0.borrow().operations
+    }
+
+    /// From now on keeps, for every operation, what a cut inside it and one behind it would leave.
+    pub fn collect_cuts(&mut self) {
+        self.storage.files.0.borrow_mut().images = Some(Vec::new());
+    }
+
+    /// The cuts collected so far, with the number of their operation; collecting ends.
+    pub fn take_cuts(&mut self) -> Vec<(u64, ModelImage)> {
+        self.storage.files.0.borrow_mut().images.take().unwrap_or_default()
+    }
+
+    /// Takes the power away between two operations.
+    #[must_use]
+    pub fn stop(self) -> ModelImage {
+        ModelImage(self.storage.files.0.borrow().clone())
+    }
+}
+
+impl ModelImage {
+    /// Starts a device on it, with this luck for what was not synced, and tells a hash of what is left: from there on
+    /// luck plays no part.
+    #[must_use]
+    pub fn start(&self, luck: Luck, layout: DirectoryLayout) -> (ModelDirectory, u64) {
+        let mut state = self.0.clone();
+        state.images = None;
+        state.settle(luck);
+        let mut hasher = DefaultHasher::new();
+        for (name, node) in &state.names {
+            name.hash(&mut hasher);
+            match node {
+                Node::File(number) => state.contents[*number].0.hash(&mut hasher),
+                Node::Link(target) => (1, target).hash(&mut hasher),
+                Node::Folder => 2.hash(&mut hasher),
+            }
+        }
+        let files = ModelFiles(Rc::new(RefCell::new(state)));
+        (ModelDirectory::on(files, layout), hasher.finish())
+    }
+}
+
+impl DeviceStorage for ModelDirectory {
+    fn capacity(&self, area: Area<'_>) -> Option<ByteLength> {
+        self.storage.capacity(area)
+    }
+
+    fn prepare(&mut self, area: Area<'_>, size: ByteLength, keep: ByteLength) -> Result<(), StorageFault> {
+        self.storage.prepare(area, size, keep)
+    }
+
+    fn write(&mut self, area: Area<'_>, offset: ByteOffset, bytes: &[u8]) -> Result<(), StorageFault> {
+        self.storage.write(area, offset, bytes)
+    }
+
+    fn read(&mut self, area: Area<'_>, offset: ByteOffset, into: &mut [u8]) -> Result<(), StorageFault> {
+        self.storage.read(area, offset, into)
+    }
+
+    fn append(&mut self, log: Log, record: &[u8]) -> Result<(), StorageFault> {
+        self.storage.append(log, record)
+    }
+
+    fn record(
+        &mut self,
+        log: Log,
+        newest_first: u32,
+        into: &mut [u8],
+    ) -> Result<Option<usize>, StorageFault> {
+        self.storage.record(log, newest_first, into)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
@@ -55,20 +176,88 @@ type Names = BTreeMap<String, Node>;
 #[derive(Debug, Clone, Default)]
 struct State {
     /// Bytes as they are read, and as they are durable.
-    contents: Vec<(Vec<u8>, Vec<u8>)>,
+    contents: Vec<(Arc<Vec<u8>>, Arc<Vec<u8>>)>,
     names: Names,
     durable: Names,
     operations: u64,
+    #[cfg(test)]
     stop: Option<(u64, Point)>,
+    #[cfg(test)]
     cuts: bool,
-    dead: bool,
+    #[cfg(test)]
     stopped: bool,
+    dead: bool,
+    images: Option<Vec<(u64, ModelImage)>>,
+}
+
+impl State {
+    /// What a cut leaves: from here on everything that is left is durable, and nothing else is there.
+    fn settle(&mut self, luck: Luck) {
+        let mut coin = match luck {
+            Luck::Coin(seed) => seed,
+            _ => 0,
+        };
+        let mut survives = |named: bool| match luck {
+            Luck::Nothing => false,
+            Luck::Everything => true,
+            Luck::Names => named,
+            Luck::Bytes => !named,
+            Luck::Coin(_) => {
+                coin = coin.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+                coin >> 63 == 1
+            }
+        };
+        for (seen, durable) in &mut self.contents {
+            if survives(false) {
+                durable.clone_from(seen);
+            } else {
+                seen.clone_from(durable);
+            }
+        }
+        let Self { names, durable, .. } = &mut *self;
+        let mut all: Vec<String> = names.keys().chain(durable.keys()).cloned().collect();
+        all.sort();
+        all.dedup();
+        for name in all {
+            if names.get(&name) != durable.get(&name) && survives(true) {
+                match names.get(&name) {
+                    Some(node) => drop(durable.insert(name, node.clone())),
+                    None => drop(durable.remove(&name)),
+                }
+            }
+        }
+        // What lies in a folder is gone with it.
+        let folders: Vec<String> =
+            durable.iter().filter(|(_, node)| **node == Node::Folder).map(|(name, _)| name.clone()).collect();
+        durable.retain(|name, _| {
+            name.split_once('/').is_none_or(|(folder, _)| folders.iter().any(|f| f == folder))
+        });
+        self.names = self.durable.clone();
+        self.drop_lost();
+        self.dead = false;
+    }
+
+    /// Forgets files that no name means any more.
+    fn drop_lost(&mut self) {
+        let old = core::mem::take(&mut self.contents);
+        let mut numbers = BTreeMap::new();
+        for node in self.names.values_mut() {
+            if let Node::File(number) = node {
+                *number = *numbers.entry(*number).or_insert_with_key(|number| {
+                    self.contents.push(old[*number].clone());
+                    self.contents.len() - 1
+                });
+            }
+        }
+        self.durable = self.names.clone();
+    }
 }
 
 /// The model; clones share it, as handles of one file system.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ModelFiles(Rc<RefCell<State>>);
 
+#[cfg(test)]
 impl ModelFiles {
     /// A file system of its own with the same contents.
     pub(super) fn fork(&self) -> Self {
@@ -99,47 +288,8 @@ impl ModelFiles {
     /// Starts again after a cut.
     pub(super) fn restart(&self, luck: Luck) {
         let mut state = self.0.borrow_mut();
-        let mut coin = match luck {
-            Luck::Coin(seed) => seed,
-            _ => 0,
-        };
-        let mut survives = |named: bool| match luck {
-            Luck::Nothing => false,
-            Luck::Everything => true,
-            Luck::Names => named,
-            Luck::Bytes => !named,
-            Luck::Coin(_) => {
-                coin = coin.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
-                coin >> 63 == 1
-            }
-        };
-        for (seen, durable) in &mut state.contents {
-            if survives(false) {
-                durable.clone_from(seen);
-            } else {
-                seen.clone_from(durable);
-            }
-        }
-        let State { names, durable, .. } = &mut *state;
-        let mut all: Vec<String> = names.keys().chain(durable.keys()).cloned().collect();
-        all.sort();
-        all.dedup();
-        for name in all {
-            if names.get(&name) != durable.get(&name) && survives(true) {
-                match names.get(&name) {
-                    Some(node) => drop(durable.insert(name, node.clone())),
-                    None => drop(durable.remove(&name)),
-                }
-            }
-        }
-        // What lies in a folder is gone with it.
-        let folders: Vec<String> =
-            durable.iter().filter(|(_, node)| **node == Node::Folder).map(|(name, _)| name.clone()).collect();
-        durable.retain(|name, _| {
-            name.split_once('/').is_none_or(|(folder, _)| folders.iter().any(|f| f == folder))
-        });
-        state.names = state.durable.clone();
-        (state.stop, state.dead, state.stopped) = (None, false, false);
+        state.settle(luck);
+        (state.stop, state.stopped) = (None, false);
     }
 
     /// Forgets a fault, without a cut.
@@ -154,31 +304,43 @@ impl ModelFiles {
         let Some(Node::Link(view)) = state.names.get("active") else { return None };
         let Some(Node::Link(target)) = state.names.get(&format!("{view}/{name}")) else { return None };
         match state.names.get(target.strip_prefix("../")?)? {
-            Node::File(number) => Some(state.contents[*number].0.clone()),
+            Node::File(number) => Some(state.contents[*number].0.to_vec()),
             Node::Link(_) | Node::Folder => None,
         }
     }
+}
 
+impl ModelFiles {
     /// Runs one operation that changes something, unless the power goes or it is to fail.
-    fn act(&self, change: impl FnOnce(&mut State, bool)) -> io::Result<()> {
+    fn act(&self, change: impl Fn(&mut State, bool)) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         if state.dead {
             return Err(io::Error::other("the power is gone"));
         }
         let operation = state.operations;
         state.operations += 1;
-        let Some((_, point)) = state.stop.filter(|(at, _)| *at == operation) else {
-            change(&mut state, false);
-            return Ok(());
-        };
-        match point {
-            Point::Before => {}
-            Point::Inside => change(&mut state, true),
-            Point::After => change(&mut state, false),
+        if let Some(mut images) = state.images.take() {
+            for half in [true, false] {
+                let mut left = state.clone();
+                change(&mut left, half);
+                left.dead = true;
+                images.push((operation, ModelImage(left)));
+            }
+            state.images = Some(images);
         }
-        state.stopped = true;
-        state.dead = state.cuts;
-        Err(io::Error::other("stopped"))
+        #[cfg(test)]
+        if let Some((_, point)) = state.stop.filter(|(at, _)| *at == operation) {
+            match point {
+                Point::Before => {}
+                Point::Inside => change(&mut state, true),
+                Point::After => change(&mut state, false),
+            }
+            state.stopped = true;
+            state.dead = state.cuts;
+            return Err(io::Error::other("stopped"));
+        }
+        change(&mut state, false);
+        Ok(())
     }
 
     fn alive(&self) -> io::Result<()> {
@@ -219,7 +381,7 @@ impl Files for ModelFiles {
     fn write_at(&mut self, file: &usize, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.act(|state, half| {
             let bytes = if half { &bytes[..bytes.len() / 2] } else { bytes };
-            let content = &mut state.contents[*file].0;
+            let content = Arc::make_mut(&mut state.contents[*file].0);
             let end = offset as usize + bytes.len();
             content.resize(content.len().max(end), 0);
             content[offset as usize..end].copy_from_slice(bytes);
@@ -228,7 +390,7 @@ impl Files for ModelFiles {
 
     fn resize(&mut self, file: &usize, keep: u64, size: u64) -> io::Result<()> {
         self.act(|state, half| {
-            let content = &mut state.contents[*file].0;
+            let content = Arc::make_mut(&mut state.contents[*file].0);
             content.truncate(keep as usize);
             content.resize(if half { keep } else { size } as usize, 0);
         })

@@ -1,33 +1,64 @@
-//! Power cuts in a whole update on flash: every operation, nested two deep, several geometries.
+//! Power cuts in a whole update, on flash and in a directory: at every operation, and again at every one of what follows.
+//!
+//! Updates that are kept, given up, and overtaken by rotated roots, in several geometries. Each round has other files;
+//! cuts are nested in the first two.
 
+use std::sync::Mutex;
 use std::thread;
 
 use ota_sim::flash::Luck;
-use ota_sim::update_sweep::{Counts, UpdateSweep};
+use ota_sim::medium::{DirectoryMedium, FlashMedium};
+use ota_sim::update_sweep::{Counts, Course, Scenario, UpdateSweep};
+use ota_storage::directory::model::Luck as DirectoryLuck;
+
+type Sweep = Box<dyn FnOnce() -> Counts + Send>;
 
 fn main() {
-    // The only argument is how deep cuts are nested: 2 unless said otherwise.
-    let depth = std::env::args().nth(1).map_or(2, |text| text.parse().expect("a depth"));
-    println!("cuts up to {depth} deep");
-    let lucks = vec![Luck::Untouched, Luck::Completed, Luck::Random(0x5EED)];
-    type Sweep = fn(Vec<Luck>, usize) -> Counts;
-    let sweeps: [(&str, Sweep); 3] = [
-        ("units of 4, blocks of 1024", UpdateSweep::<4, 1024>::run),
-        ("units of 1, blocks of 4096", UpdateSweep::<1, 4096>::run),
-        ("units of 8, blocks of 2048", UpdateSweep::<8, 2048>::run),
-    ];
-    let running = sweeps.map(|(name, sweep)| {
-        let lucks = lucks.clone();
-        (name, thread::spawn(move || sweep(lucks, depth)))
-    });
-    let mut all = Counts::default();
-    for (name, sweep) in running {
-        let counts = sweep.join().expect("a sweep found something");
-        println!("{name}: {counts:?}");
-        all.single += counts.single;
-        all.nested += counts.nested;
-        all.lived += counts.lived;
-        all.began_new += counts.began_new;
+    // The only argument is how many rounds there are: enough for a million single cuts unless said otherwise.
+    let rounds = std::env::args().nth(1).map_or(48, |text| text.parse().expect("how many rounds"));
+    println!("rounds: {rounds}");
+    let mut sweeps = Vec::new();
+    for seed in (0..rounds).rev() {
+        for course in [Course::Kept, Course::GivenUp, Course::Rotated] {
+            let scenario = Scenario { course, seed, depth: if seed < 2 { 2 } else { 1 } };
+            sweeps.push(flash::<4, 1024>(scenario));
+            sweeps.push(flash::<1, 4096>(scenario));
+            sweeps.push(flash::<8, 2048>(scenario));
+            sweeps.push(directory(scenario));
+        }
     }
-    println!("all: {} single cuts, {} nested, {} lives", all.single, all.nested, all.lived);
+    let (sweeps, sum) = (Mutex::new(sweeps), Mutex::new([Counts::default(); 2]));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, |cores| cores.get()) {
+            scope.spawn(|| {
+                loop {
+                    let next = sweeps.lock().expect("a list of sweeps").pop();
+                    let Some((name, medium, sweep)) = next else { return };
+                    let counts = sweep();
+                    println!("{name}: {counts}");
+                    let mut sum = sum.lock().expect("a sum");
+                    sum[medium] = sum[medium].and(counts);
+                }
+            });
+        }
+    });
+    let [flash, directory] = sum.into_inner().expect("a sum");
+    println!("flash: {flash}");
+    println!("directory: {directory}");
+}
+
+fn flash<const W: usize, const E: usize>(scenario: Scenario) -> (String, usize, Sweep) {
+    let name = format!("units of {W}, blocks of {E}, {scenario:?}");
+    let sweep = move || {
+        let lucks = vec![Luck::Untouched, Luck::Completed, Luck::Random(0x5EED)];
+        UpdateSweep::run(&FlashMedium::<W, E>::new(4096), lucks, scenario, E as u32)
+    };
+    (name, 0, Box::new(sweep))
+}
+
+fn directory(scenario: Scenario) -> (String, usize, Sweep) {
+    let name = format!("directory, {scenario:?}");
+    let sweep =
+        move || UpdateSweep::run(&DirectoryMedium::new(4096), DirectoryLuck::ALL.to_vec(), scenario, 1);
+    (name, 1, Box::new(sweep))
 }

@@ -1,14 +1,12 @@
 //! The directory on the real file system, and stopped at every operation of a modelled one.
 
-mod model;
-
 use core::cell::RefCell;
 use std::os::unix::fs::symlink;
 
 use ota_core::conformance::device_storage;
 use tempfile::TempDir;
 
-use self::model::{LUCKS, Luck, ModelFiles, Point};
+use super::model::{Luck, ModelFiles, Point};
 use super::*;
 
 const POINTS: [Point; 3] = [Point::Before, Point::Inside, Point::After];
@@ -291,7 +289,7 @@ fn every_cut_leaves_the_old_set_or_the_new_one() {
             start(files.clone(), &mut known).unwrap();
         }
         // Where the longest run is swept, everything that is not synced has its turn.
-        let lucks = if starts == 6 { &LUCKS[..] } else { &LUCKS[..2] };
+        let lucks = if starts == 6 { &Luck::ALL[..] } else { &Luck::ALL[..2] };
         sweep(&files, &known, &[lucks, &[Luck::Nothing, Luck::Names]], &mut counts);
     }
     println!("{} single cuts, {} nested", counts[0], counts[1]);
