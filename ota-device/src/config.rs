@@ -13,6 +13,13 @@ pub trait Profile {
     type Suite: Suite;
     /// Who holds the device's own key; [`NoKey`] where there is none.
     type Key: Authenticator;
+    /// Whether files with a block map are fetched by it: checked unit by unit on arrival, and what the active file
+    /// has already is copied instead of fetched. A product that says `false` does not link that; it checks each file
+    /// as a whole, as it does with files without a map, and fetches it whole again if it is wrong.
+    const BLOCK_MAPS: bool = true;
+    /// Whether files can come from URLs at all; [`Config::external`] says whether they do. A product that says
+    /// `false` does not link that.
+    const EXTERNAL_DOWNLOADS: bool = true;
 }
 
 /// For devices without a key of their own: their reports are claims.

@@ -7,7 +7,7 @@ use ota_core::text::Detail;
 use ota_core::wire::{Capabilities, CheckIn, Outcome, Report, TrustedSummary, Up, Want, WantBlocks};
 
 use crate::arena::Region;
-use crate::config::{ExternalDownloads, Profile};
+use crate::config::Profile;
 use crate::report::Pending;
 use crate::set::FileSet;
 use crate::shared::{BlockRequest, Shared, credentials};
@@ -22,7 +22,7 @@ pub(crate) fn check_in<P: Profile>(nonce: Nonce, shared: &mut Shared<'_, P>) -> 
         metadata_bytes_max: shared.metadata_bytes_max(),
         algorithms: P::Suite::algorithms(),
         encodings: 0,
-        downloads_urls: shared.external == ExternalDownloads::Yes,
+        downloads_urls: shared.fetches_externally(),
     };
     let trusted = TrustedSummary {
         root: shared.trusted.state.root,

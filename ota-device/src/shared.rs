@@ -550,6 +550,11 @@ impl<'b, P: Profile> Shared<'b, P> {
         math::to_u32(room.saturating_sub(ENVELOPE_ROOM))
     }
 
+    /// Whether the application can fetch files from URLs.
+    pub(crate) fn fetches_externally(&self) -> bool {
+        P::EXTERNAL_DOWNLOADS && self.external == ExternalDownloads::Yes
+    }
+
     /// Whether files of this target can cut the device off.
     pub(crate) fn is_connectivity(&self, target: InstallTarget<'_>) -> bool {
         self.connectivity.iter().any(|one| one.as_str() == target.as_str())

@@ -35,6 +35,17 @@ impl Profile for SimProfile {
     type Key = HmacSha256;
 }
 
+/// The profile of a product that left out what it can leave out.
+#[derive(Debug, Clone, Copy)]
+pub struct LeastProfile;
+
+impl Profile for LeastProfile {
+    type Suite = SimSuite;
+    type Key = HmacSha256;
+    const BLOCK_MAPS: bool = false;
+    const EXTERNAL_DOWNLOADS: bool = false;
+}
+
 /// SHA-256 that counts what it hashes, to see that a turn of the engine never costs more than it says.
 #[derive(Debug, Clone)]
 pub struct MeteredSha256(SoftSha256);

@@ -13,11 +13,11 @@ use ota_core::trust::{DevelopmentRoots, TrustedState};
 use ota_device::limits::PIECE_BYTES_MAX;
 use ota_device::provision::{FactoryFile, ProvisioningImage, provision};
 use ota_device::{
-    Buffers, Command, Config, Event, ExternalDownloads, Identity, Input, Link, Output, Policy, Progress,
-    Statistics, StorageOp, Updater,
+    Buffers, Command, Config, Event, ExternalDownloads, Identity, Input, Link, Output, Policy, Profile,
+    Progress, Statistics, StorageOp, Updater,
 };
 
-use crate::device::{DEVICE, SimBoot, SimProfile, firmware_target, identity, meter};
+use crate::device::{DEVICE, SimBoot, SimProfile, SimSuite, firmware_target, identity, meter};
 use crate::host::Host;
 use crate::link::{LinkConfig, SimLink};
 use crate::random::Dice;
@@ -230,9 +230,17 @@ impl<S: Powered, A: Answers> World<S, A> {
 
     /// Lives, restarting whenever the engine asks for it, until the time is over or something has happened.
     pub fn run_through(&mut self, span: Millis, reached: impl Fn(&Self, &Progress) -> bool) -> End {
+        self.run_through_as::<SimProfile>(span, reached)
+    }
+
+    /// The same, on a device of another profile.
+    pub fn run_through_as<P>(&mut self, span: Millis, reached: impl Fn(&Self, &Progress) -> bool) -> End
+    where
+        P: Profile<Suite = SimSuite, Key = HmacSha256>,
+    {
         let until = self.now.plus(span);
         loop {
-            match self.run(until, &reached) {
+            match self.run_as::<P>(until, &reached) {
                 End::Restart => self.restart(),
                 end => return end,
             }
@@ -244,11 +252,18 @@ impl<S: Powered, A: Answers> World<S, A> {
     /// # Panics
     /// If the engine works without end at one moment: that is a stall.
     pub fn run(&mut self, until: Instant, reached: &impl Fn(&Self, &Progress) -> bool) -> End {
+        self.run_as::<SimProfile>(until, reached)
+    }
+
+    fn run_as<P>(&mut self, until: Instant, reached: &impl Fn(&Self, &Progress) -> bool) -> End
+    where
+        P: Profile<Suite = SimSuite, Key = HmacSha256>,
+    {
         let mut metadata = vec![0; self.buffers.metadata];
         let mut blocks = vec![0; self.buffers.blocks];
         let mut outgoing = vec![0; 4096];
         let connectivity = [InstallTarget::new("certificates").unwrap()];
-        let config = Config::<SimProfile> {
+        let config = Config::<P> {
             identity: identity(),
             firmware: Some(firmware_target()),
             connectivity: &connectivity,
@@ -269,9 +284,9 @@ impl<S: Powered, A: Answers> World<S, A> {
         end
     }
 
-    fn live(
+    fn live<P: Profile>(
         &mut self,
-        updater: &mut Updater<'_, SimProfile>,
+        updater: &mut Updater<'_, P>,
         until: Instant,
         reached: &impl Fn(&Self, &Progress) -> bool,
     ) -> End {
@@ -314,9 +329,9 @@ impl<S: Powered, A: Answers> World<S, A> {
     }
 
     /// Polls until the engine waits; `None` if the power went.
-    fn poll(
+    fn poll<P: Profile>(
         &mut self,
-        updater: &mut Updater<'_, SimProfile>,
+        updater: &mut Updater<'_, P>,
         commands: &mut Vec<Command<'static>>,
     ) -> Option<(Instant, bool)> {
         let mut restart = false;
@@ -371,7 +386,7 @@ impl<S: Powered, A: Answers> World<S, A> {
     }
 
     /// Gives the engine the one input that is due, and the server what has reached it.
-    fn one_input(&mut self, updater: &mut Updater<'_, SimProfile>, wake: Instant) {
+    fn one_input<P: Profile>(&mut self, updater: &mut Updater<'_, P>, wake: Instant) {
         let is_due = |at: &Instant| *at <= self.now;
         if self.link_changes.first().is_some_and(|(at, _)| is_due(at)) {
             let (_, link) = self.link_changes.remove(0);

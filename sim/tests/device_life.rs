@@ -6,7 +6,7 @@ use ota_core::time::{Instant, Millis};
 use ota_core::trust::Action;
 use ota_core::wire::{Cancel, Down, Phase, ReportCode};
 use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, When};
-use ota_sim::device::firmware_image;
+use ota_sim::device::{LeastProfile, firmware_image};
 use ota_sim::host::{Behaviour, Host};
 use ota_sim::link::LinkConfig;
 use ota_sim::random::Dice;
@@ -402,6 +402,27 @@ fn a_device_with_a_daily_window_downloads_and_installs_in_it() {
     let end = world.run_through(minutes(10), |world, _| confirmed(world));
     assert_eq!(end, End::Reached, "installed soon after four o'clock: {:?}", world.events);
     assert!(world.has_installed(&new()));
+}
+
+#[test]
+fn a_product_without_block_maps_and_urls_takes_files_that_have_them_as_a_whole() {
+    let before = [firmware("1", 1), file("app.bin", "1", "app", 50_000, 2)];
+    let mut after = file("app.bin", "2", "app", 50_000, 3).in_units(4096);
+    after.url = Some("https://files.example/app.bin".into());
+    let mut world = World::in_memory(5, &before);
+    world.external = ExternalDownloads::Yes;
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), vec![after.clone()]));
+    // What is on its way when it starts anew is sent again: without a map that is a window, so it is kept small.
+    world.policy.window_max = 8;
+    let half_way = |world: &World<MemoryStorage>, _: &_| world.server.served_bytes > 20_000;
+    assert_eq!(world.run_through_as::<LeastProfile>(HOUR, half_way), End::Reached);
+    world.restart();
+    assert_eq!(world.run_through_as::<LeastProfile>(HOUR, |world, _| confirmed(world)), End::Reached);
+    assert!(world.has_installed(&[after]));
+    assert!(!world.events.iter().any(|event| event == "FetchExternally"));
+    assert_eq!((world.statistics.units_reused, world.statistics.units_bad), (0, 0));
+    let served = world.server.served_bytes;
+    assert!(served < 70_000, "it goes on where it was: {served}");
 }
 
 #[test]

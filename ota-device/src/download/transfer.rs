@@ -189,7 +189,7 @@ impl<P: Profile> Transfer<P> {
 
     /// The application goes on after a pause, which was no silence.
     pub(crate) const fn resumed(&mut self, now: Instant) {
-        if self.external {
+        if self.is_external() {
             self.heard = now;
         }
     }
@@ -212,7 +212,7 @@ impl<P: Profile> Transfer<P> {
     }
 
     pub(crate) const fn is_external(&self) -> bool {
-        self.external
+        P::EXTERNAL_DOWNLOADS && self.external
     }
 
     /// The link was gone, or another offer counts now: what was asked for will not come.
@@ -235,7 +235,7 @@ impl<P: Profile> Transfer<P> {
         if let Some(job) = self.scout(shared) {
             return self.copy(job, shared);
         }
-        if !self.external {
+        if !self.is_external() {
             return self.ask(shared);
         }
         if shared.moment.paused {
@@ -247,6 +247,14 @@ impl<P: Profile> Transfer<P> {
         }
         self.take_blocks(shared);
         Err(Stop::Again)
+    }
+
+    /// Where checked units go. Everything about units begins here, so that a product without block maps links none.
+    const fn units(&self) -> Option<&UnitSink> {
+        match &self.sink {
+            Sink::Units(sink) if P::BLOCK_MAPS => Some(sink),
+            _ => None,
+        }
     }
 
     fn cell_length(&self, cell: u64) -> u64 {
@@ -281,18 +289,14 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn begin(&mut self, job: Job, shared: &mut Shared<'_, P>) -> Step<()> {
-        match &self.sink {
-            Sink::Units(sink) => {
-                let offset = ByteOffset(self.cell_offset(job.cell));
-                let unit = sink.map.layout().unit_at(offset).ok_or(BAD_MAP)?;
-                self.read_digest(job, unit, shared)
-            }
-            Sink::Area(_) | Sink::Memory(_) => self.write(job, shared),
-        }
+        let Some(sink) = self.units() else { return self.write(job, shared) };
+        let offset = ByteOffset(self.cell_offset(job.cell));
+        let unit = sink.map.layout().unit_at(offset).ok_or(BAD_MAP)?;
+        self.read_digest(job, unit, shared)
     }
 
     fn read_digest(&mut self, job: Job, unit: UnitIndex, shared: &mut Shared<'_, P>) -> Step<()> {
-        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
+        let Some(sink) = self.units() else { return Err(BAD_MAP.into()) };
         let offset = sink.map.layout().digest_offset(unit).map_err(|_| BAD_MAP)?;
         let place = Place::BlockMap(sink.file);
         self.work = Work::Digest(job, unit);
@@ -313,13 +317,16 @@ impl<P: Profile> Transfer<P> {
     fn go_on(&mut self, shared: &mut Shared<'_, P>) -> Step<()> {
         match core::mem::replace(&mut self.work, Work::None) {
             Work::None => Err(Stop::Again),
+            Work::Copying(_) | Work::Digest(..) | Work::Checking { .. } if !P::BLOCK_MAPS => {
+                Err(BAD_MAP.into())
+            }
             Work::Copying(job) => {
                 shared.answered()?;
                 self.begin(job, shared)
             }
             Work::Digest(job, unit) => {
                 shared.answered()?;
-                let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
+                let Some(sink) = self.units() else { return Err(BAD_MAP.into()) };
                 let digest = shared.record.first_chunk::<32>().ok_or(BAD_MAP)?;
                 let check = UnitCheck::begin(&sink.map, unit, digest).map_err(|_| BAD_MAP)?;
                 self.work = Work::Checking { job, unit, check, done: 0 };
@@ -352,7 +359,7 @@ impl<P: Profile> Transfer<P> {
         done: u64,
         shared: &mut Shared<'_, P>,
     ) -> Step<()> {
-        let Sink::Units(sink) = &self.sink else { return Err(BAD_MAP.into()) };
+        let Some(sink) = self.units() else { return Err(BAD_MAP.into()) };
         let layout = *sink.map.layout();
         let length = u64::from(layout.length(unit).map_err(|_| BAD_MAP)?);
         let unit_at = layout.offset(unit).map_err(|_| BAD_MAP)?.0;
@@ -392,7 +399,7 @@ impl<P: Profile> Transfer<P> {
         }
         self.drop_cell(job.slot, job.cell);
         Statistics::count(&mut shared.statistics.units_bad);
-        if self.external {
+        if self.is_external() {
             self.take_blocks(shared);
             return Err(Stop::Yield);
         }
@@ -405,7 +412,7 @@ impl<P: Profile> Transfer<P> {
 
     /// The next cell that may lie in the active file and has not been looked at.
     fn scout(&mut self, shared: &Shared<'_, P>) -> Option<Job> {
-        let Sink::Units(sink) = &self.sink else { return None };
+        let Some(sink) = self.units() else { return None };
         let (_, size) = sink.reuse.as_ref()?;
         if self.misses >= REUSE_MISSES_MAX || shared.moment.paused {
             return None;
@@ -422,7 +429,7 @@ impl<P: Profile> Transfer<P> {
     }
 
     fn copy(&mut self, job: Job, shared: &mut Shared<'_, P>) -> Step<()> {
-        let Sink::Units(UnitSink { reuse: Some((place, _)), .. }) = &self.sink else {
+        let Some(UnitSink { reuse: Some((place, _)), .. }) = self.units() else {
             return Err(BAD_MAP.into());
         };
         let place = place.clone();
@@ -438,7 +445,7 @@ impl<P: Profile> Transfer<P> {
 
     /// Blocks from this one on must not be asked for yet.
     fn limit(&self) -> u64 {
-        let Sink::Units(sink) = &self.sink else { return u64::MAX };
+        let Some(sink) = self.units() else { return u64::MAX };
         let mut cells = self.last_cell();
         if let Some((_, size)) = &sink.reuse
             && self.misses < REUSE_MISSES_MAX

@@ -13,7 +13,7 @@ use ota_core::wire::{Part, Phase as Reached, ReportCode};
 use super::plan::{Planned, bytes_before, file, file_count, planned, staging_place};
 use super::{To, attempt_news};
 use crate::arena::Region;
-use crate::config::{ExternalDownloads, Profile};
+use crate::config::Profile;
 use crate::download::{Sink, Transfer, Under, UnitSink, cell_bytes};
 use crate::io::StorageAnswer;
 use crate::limits::{FILE_TRIES_MAX, JOURNAL_RECORDS_PER_FILE_MAX, PIECE_BYTES_MAX};
@@ -105,6 +105,9 @@ impl<P: Profile> FetchFiles<P> {
         }
         match &mut self.at {
             At::Next => self.next(shared),
+            At::MapCapacity | At::PrepareMap | At::Map(_) | At::HashMap { .. } if !P::BLOCK_MAPS => {
+                Err(CORRUPT.into())
+            }
             At::MapCapacity => {
                 let size = self.map_reference(shared)?.ok_or(CORRUPT)?.size;
                 match shared.answered()? {
@@ -172,7 +175,7 @@ impl<P: Profile> FetchFiles<P> {
             return Err(Stop::Again);
         }
         shared.done = bytes_before(shared, self.index)?;
-        if self.map_reference(shared)?.is_some() {
+        if P::BLOCK_MAPS && self.map_reference(shared)?.is_some() {
             self.at = At::MapCapacity;
             return shared.ask(Op::Capacity(Place::BlockMap(self.index)));
         }
@@ -272,8 +275,8 @@ impl<P: Profile> FetchFiles<P> {
 
     fn geometry(&self, map: Option<VerifiedBlockMap>, shared: &Shared<'_, P>) -> Result<(u32, u32), Failure> {
         match map {
-            Some(map) => geometry(map.layout().unit_bytes(), shared).ok_or(CORRUPT),
-            None => raw_block(shared).map(|block| (block, block)),
+            Some(map) if P::BLOCK_MAPS => geometry(map.layout().unit_bytes(), shared).ok_or(CORRUPT),
+            _ => raw_block(shared).map(|block| (block, block)),
         }
     }
 
@@ -288,12 +291,12 @@ impl<P: Profile> FetchFiles<P> {
             Some((Place::Slot(text, entry.place.slot), entry.place.size.0))
         });
         let sink = match map {
-            Some(map) => Sink::Units(UnitSink { place, file: self.index, map, reuse }),
-            None => Sink::Area(place),
+            Some(map) if P::BLOCK_MAPS => Sink::Units(UnitSink { place, file: self.index, map, reuse }),
+            _ => Sink::Area(place),
         };
         let part = Part::File(self.index);
         let mut transfer = Transfer::new(part, Under::Offer, size, geometry, self.done, sink, shared);
-        if has_url && shared.external == ExternalDownloads::Yes && self.tries == 0 {
+        if has_url && shared.fetches_externally() && self.tries == 0 {
             transfer.deliver_externally(shared.now);
             shared.happened(Happened::FetchExternally {
                 file: self.index,
