@@ -83,6 +83,6 @@ pub struct Buffers<'b> {
     /// Holds blocks until they are written: at least one block, and one unit where block maps are to be used.
     /// With room for several units, units arrive side by side.
     pub blocks: &'b mut [u8],
-    /// Holds one message to be sent: 512 bytes and about 120 for each installed file.
+    /// Holds one message to be sent, or one record of a log: 512 bytes and about 120 for each installed file.
     pub outgoing: &'b mut [u8],
 }

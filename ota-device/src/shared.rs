@@ -16,9 +16,9 @@ use ota_core::wire::{Part, Phase, ReleaseSizes, ReportCode, RootHint};
 use crate::arena::{Arena, Region, TooSmall};
 use crate::backoff::Backoff;
 use crate::config::{Buffers, Config, ExternalDownloads, Identity, Profile};
-use crate::download::{Pace, Under};
+use crate::download::{BITMAP_BYTES, Pace, Under};
 use crate::io::{BootAnswer, BootOp, Link, StorageAnswer};
-use crate::limits::{EVENTS_MAX, PIECE_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::limits::{EVENTS_MAX, PIECE_BYTES_MAX};
 use crate::math;
 use crate::ops::Op;
 use crate::policy::{Allowed, Asked, Moment, Policy, When};
@@ -227,7 +227,7 @@ pub(crate) struct BlockRequest {
     pub(crate) block_bytes: u32,
     /// Number of blocks where they follow each other, otherwise the bitmap counts.
     pub(crate) count: Option<u16>,
-    pub(crate) bitmap: [u8; 64],
+    pub(crate) bitmap: [u8; BITMAP_BYTES],
 }
 
 pub(crate) struct Shared<'b, P: Profile> {
@@ -245,8 +245,8 @@ pub(crate) struct Shared<'b, P: Profile> {
 
     pub(crate) arena: Arena<'b>,
     pub(crate) blocks: &'b mut [u8],
+    /// The message that is to be sent, or a record of a log: [`Shared::is_free_to_talk`] keeps them apart.
     pub(crate) outgoing: &'b mut [u8],
-    pub(crate) record: [u8; RECORD_BYTES_MAX],
 
     pub(crate) now: Instant,
     /// Until when the phase waits, after [`Stop::Wait`].
@@ -383,7 +383,6 @@ impl<'b, P: Profile> Shared<'b, P> {
             arena: Arena::new(buffers.metadata),
             blocks: buffers.blocks,
             outgoing: buffers.outgoing,
-            record: [0; RECORD_BYTES_MAX],
             now,
             wait_until: now,
             op: None,
@@ -433,6 +432,12 @@ impl<'b, P: Profile> Shared<'b, P> {
         Stop::Wait
     }
 
+    /// Whether a message may be written: no record waits in the same buffer to be stored, or to be read by the phase
+    /// that asked for it.
+    pub(crate) const fn is_free_to_talk(&self) -> bool {
+        self.op.is_none() && self.answer.is_none()
+    }
+
     /// Wants an operation; the phase is called again when it has been answered.
     pub(crate) fn ask<T>(&mut self, op: Op) -> Step<T> {
         self.answer = None;
@@ -440,7 +445,7 @@ impl<'b, P: Profile> Shared<'b, P> {
         Err(Stop::Again)
     }
 
-    /// Wants the first `length` bytes of the record buffer appended to a log.
+    /// Wants the first `length` bytes of the outgoing buffer, a record, appended to a log.
     pub(crate) fn append<T>(&mut self, log: Log, length: usize) -> Step<T> {
         self.ask(Op::Append { log, length })
     }

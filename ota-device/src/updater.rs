@@ -10,7 +10,7 @@ use crate::arena::Region;
 use crate::config::{Buffers, Config, Profile};
 use crate::inbox;
 use crate::io::{Command, Event, Input, Installed, Link, Misuse, Offered, Output};
-use crate::limits::TURN_STEPS_MAX;
+use crate::limits::{RECORD_BYTES_MAX, TURN_STEPS_MAX};
 use crate::ops::{Op, OpBuffers};
 use crate::outbox;
 use crate::phase::{Origin, Phase, Starting, To, decided, file, release};
@@ -309,7 +309,9 @@ impl<'b, P: Profile> Updater<'b, P> {
                 };
             }
             let mut wake = NEVER;
-            if self.shared.set_loaded && self.phase.can_check_in() && self.shared.link == Link::Up {
+            let can_talk =
+                self.shared.set_loaded && self.phase.can_check_in() && self.shared.is_free_to_talk();
+            if can_talk && self.shared.link == Link::Up {
                 match self.talk() {
                     Ok(next) => return next,
                     Err(until) => wake = wake.min(until),
@@ -387,7 +389,7 @@ impl<'b, P: Profile> Updater<'b, P> {
         if !is_due {
             return false;
         }
-        let Ok(length) = shared.trusted.encode(&mut shared.record).map(<[u8]>::len) else { return false };
+        let Ok(length) = shared.trusted.encode(shared.outgoing).map(<[u8]>::len) else { return false };
         shared.op = Some(Op::Append { log: Log::Trusted, length });
         self.owner = Owner::Time;
         true
@@ -409,14 +411,15 @@ impl<'b, P: Profile> Updater<'b, P> {
 
     #[inline(never)]
     fn enter(&mut self, to: To) {
+        // An answer is for the phase that asked; left over, it would keep the device from talking.
+        self.shared.answer = None;
         self.phase = Phase::begin(to, &mut self.shared);
     }
 
     fn put_out(&mut self) -> Output<'_> {
         let Some(op) = self.shared.op.take() else { return Output::WaitUntil(self.shared.now) };
         let shared = &mut self.shared;
-        let buffers =
-            OpBuffers { arena: &mut shared.arena, blocks: shared.blocks, record: &mut shared.record };
+        let buffers = OpBuffers { arena: &mut shared.arena, blocks: shared.blocks, record: shared.outgoing };
         match op.resolve(buffers) {
             Some(op) => Output::Storage(op),
             // A range outside of its buffer is our own mistake: it must not turn into a wrong write.
@@ -475,6 +478,7 @@ impl<'b, P: Profile> Updater<'b, P> {
 
 /// Smallest buffers that an engine can be made with, in bytes.
 const BUFFER_BYTES_MIN: usize = 512;
+const _: () = assert!(RECORD_BYTES_MAX <= BUFFER_BYTES_MIN);
 
 #[expect(
     clippy::panic,

@@ -7,3 +7,4 @@ mod window;
 
 pub(crate) use pace::Pace;
 pub(crate) use transfer::{Sink, Transfer, Under, UnitSink, cell_bytes};
+pub(crate) use window::BITMAP_BYTES;

@@ -12,7 +12,7 @@ use ota_core::time::Instant;
 use ota_core::wire::{Block, Part, Phase, ReportCode};
 
 use super::cells::Cells;
-use super::window::{Arrival, Window};
+use super::window::{Arrival, BITMAP_BYTES, Window};
 use crate::arena::Region;
 use crate::config::Profile;
 use crate::io::Misuse;
@@ -327,7 +327,7 @@ impl<P: Profile> Transfer<P> {
             Work::Digest(job, unit) => {
                 shared.answered()?;
                 let Some(sink) = self.units() else { return Err(BAD_MAP.into()) };
-                let digest = shared.record.first_chunk::<32>().ok_or(BAD_MAP)?;
+                let digest = shared.outgoing.first_chunk::<32>().ok_or(BAD_MAP)?;
                 let check = UnitCheck::begin(&sink.map, unit, digest).map_err(|_| BAD_MAP)?;
                 self.work = Work::Checking { job, unit, check, done: 0 };
                 Err(Stop::Again)
@@ -502,7 +502,7 @@ impl<P: Profile> Transfer<P> {
             return Err(shared.wait(wake));
         }
         let was_silent = self.window.in_flight() == 0;
-        let mut bitmap = [0; 64];
+        let mut bitmap = [0; BITMAP_BYTES];
         let Some(asked) = self.window.ask(most, limit, 256, &mut bitmap) else {
             return Err(shared.wait(wake));
         };

@@ -8,6 +8,8 @@ use super::pace::{SEQUENCE_MASK, Sequence, distance};
 use crate::limits::WINDOW_BLOCKS_MAX;
 
 const MARKS: usize = 256;
+/// Room for a bit for each mark.
+pub(crate) const BITMAP_BYTES: usize = MARKS / 8;
 const _: () = assert!(WINDOW_BLOCKS_MAX == 256);
 
 /// How many later blocks come before an earlier one counts as lost.
@@ -187,7 +189,7 @@ impl Window {
         most: u16,
         limit: u64,
         span_max: u64,
-        bitmap: &mut [u8; 64],
+        bitmap: &mut [u8; BITMAP_BYTES],
     ) -> Option<Asked> {
         let limit = limit.min(self.blocks).min(self.base.saturating_add(256));
         let first = (self.base..limit).find(|block| self.is_missing(*block))?;

@@ -125,7 +125,7 @@ impl<P: Profile> FetchRelease<P> {
                     file: FileIndex(0),
                     done: ByteLength(0),
                 };
-                let length = record.encode(&mut shared.record)?.len();
+                let length = record.encode(shared.outgoing)?.len();
                 self.at = At::Staged;
                 shared.append(Log::Journal, length)
             }
@@ -150,7 +150,7 @@ impl<P: Profile> FetchRelease<P> {
     fn journal(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let length = record_length(shared)?;
         let offered = offer(shared)?.clone();
-        let record = length.and_then(|length| JournalRecord::decode(shared.record.get(..length)?).ok());
+        let record = length.and_then(|length| JournalRecord::decode(shared.outgoing.get(..length)?).ok());
         match record {
             Some(JournalRecord::Fetching { release, body_bytes, envelope_bytes, file, done })
                 if release == offered.release

@@ -31,7 +31,7 @@ impl AttemptEnding {
             shared.tell(self.phase, self.code);
             if let Some(offer) = &shared.offer {
                 let record = JournalRecord::Ended { offer: offer.id, phase: self.phase, code: self.code };
-                let length = record.encode(&mut shared.record)?.len();
+                let length = record.encode(shared.outgoing)?.len();
                 return shared.append(Log::Journal, length);
             }
         }

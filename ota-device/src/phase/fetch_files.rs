@@ -369,7 +369,7 @@ impl<P: Profile> FetchFiles<P> {
             file,
             done: ByteLength(done),
         };
-        let length = record.encode(&mut shared.record)?.len();
+        let length = record.encode(shared.outgoing)?.len();
         shared.append(Log::Journal, length)
     }
 }

@@ -110,7 +110,7 @@ impl<P: Profile> FetchRoot<P> {
                     root_bytes: math::to_u32(shared.arena.region(Region::Body).len()),
                     boots: shared.trusted.boots,
                 };
-                let length = record.encode(&mut shared.record)?.len();
+                let length = record.encode(shared.outgoing)?.len();
                 self.at = At::Stored(record);
                 shared.append(Log::Trusted, length)
             }

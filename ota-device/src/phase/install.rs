@@ -79,6 +79,7 @@ impl Activate {
         Self { at: Activating::Begin }
     }
 
+    #[inline(never)]
     pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
@@ -152,6 +153,7 @@ impl GoBack {
         Self { at: GoingBack::AskBootloader, code: ReportCode::Ok }
     }
 
+    #[inline(never)]
     pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
@@ -200,7 +202,7 @@ pub(crate) fn store<T, P: Profile>(record: SetsRecord, shared: &mut Shared<'_, P
     if let Some(attempt) = &mut record.attempt {
         attempt.sequence = ReportSequence(shared.reporter.next_sequence().0.saturating_add(2));
     }
-    let length = record.encode(&mut shared.record)?.len();
+    let length = record.encode(shared.outgoing)?.len();
     shared.sets = Some(record);
     shared.append(Log::Sets, length)
 }

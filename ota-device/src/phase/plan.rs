@@ -195,7 +195,7 @@ impl Plan {
         let SetState::Settled(_) = sets.state else { return Err(CORRUPT.into()) };
         let record = SetsRecord { other: None, ..sets };
         shared.sets = Some(record);
-        let length = record.encode(&mut shared.record)?.len();
+        let length = record.encode(shared.outgoing)?.len();
         self.at = At::Forget;
         shared.append(Log::Sets, length)
     }

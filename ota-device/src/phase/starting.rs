@@ -130,7 +130,7 @@ impl<P: Profile> Starting<P> {
             shared.happened(Happened::Unprovisioned);
             return Ok(To::Unprovisioned);
         };
-        let record = shared.record.get(..length).ok_or(CORRUPT)?;
+        let record = shared.outgoing.get(..length).ok_or(CORRUPT)?;
         let mut trusted = TrustedRecord::decode(record).map_err(|_| CORRUPT)?;
         shared.stored = trusted.state;
         // A time that was learned since the last write is not forgotten by reading the storage again.
@@ -148,7 +148,7 @@ impl<P: Profile> Starting<P> {
             shared.sets = None;
             return self.load_set(shared);
         };
-        let record = shared.record.get(..length).ok_or(CORRUPT)?;
+        let record = shared.outgoing.get(..length).ok_or(CORRUPT)?;
         let record = SetsRecord::decode(record).map_err(|_| CORRUPT)?;
         let Selection { mut record, must_store, active, next } =
             select(record, shared.running, self.origin, shared.policy.trial_starts_max);
@@ -167,7 +167,7 @@ impl<P: Profile> Starting<P> {
         }
         shared.sets = Some(record);
         if must_store {
-            let length = record.encode(&mut shared.record)?.len();
+            let length = record.encode(shared.outgoing)?.len();
             self.at = At::StoredSelection;
             return shared.append(Log::Sets, length);
         }
@@ -198,7 +198,7 @@ impl<P: Profile> Starting<P> {
         if let Some(length) = record_length(shared)?
             && self.origin == Origin::PowerOn
         {
-            let record = shared.record.get(..length).ok_or(CORRUPT)?;
+            let record = shared.outgoing.get(..length).ok_or(CORRUPT)?;
             if let Ok(JournalRecord::Ended { offer, phase, code }) = JournalRecord::decode(record) {
                 shared.reporter.remember(Ending { offer, phase, code });
             }
@@ -214,7 +214,7 @@ impl<P: Profile> Starting<P> {
             return Err(Stop::Again);
         }
         shared.trusted.boots = BootCounter(shared.trusted.boots.0.saturating_add(1));
-        let length = shared.trusted.encode(&mut shared.record)?.len();
+        let length = shared.trusted.encode(shared.outgoing)?.len();
         self.at = At::CountedStart;
         shared.append(Log::Trusted, length)
     }
@@ -230,7 +230,7 @@ impl<P: Profile> Starting<P> {
         match confirmed {
             Some(epoch) if epoch > shared.trusted.state.epoch => {
                 shared.trusted.state = shared.trusted.state.with_epoch_raised(epoch);
-                let length = shared.trusted.encode(&mut shared.record)?.len();
+                let length = shared.trusted.encode(shared.outgoing)?.len();
                 self.at = At::RaisedEpoch;
                 shared.append(Log::Trusted, length)
             }

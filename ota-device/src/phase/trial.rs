@@ -29,6 +29,7 @@ impl Trial {
         Self { until, told, checked_in: false, self_tested: false }
     }
 
+    #[inline(never)]
     pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         if !self.told {
             self.told = true;
@@ -86,6 +87,7 @@ impl Confirming {
         Self { at: Keeping::Begin }
     }
 
+    #[inline(never)]
     pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         let sets = shared.sets.ok_or(CORRUPT)?;
         match self.at {
@@ -124,7 +126,7 @@ impl Confirming {
                     return Ok(To::Idle);
                 }
                 shared.trusted.state = shared.trusted.state.with_epoch_raised(attempt.epoch);
-                let length = shared.trusted.encode(&mut shared.record)?.len();
+                let length = shared.trusted.encode(shared.outgoing)?.len();
                 self.at = Keeping::Raised;
                 shared.append(Log::Trusted, length)
             }

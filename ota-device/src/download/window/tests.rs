@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn ask(window: &mut Window, most: u16) -> Vec<u64> {
-    let mut bitmap = [0; 64];
+    let mut bitmap = [0; BITMAP_BYTES];
     let Some(asked) = window.ask(most, u64::MAX, 256, &mut bitmap) else { return Vec::new() };
-    let blocks: Vec<u64> = (0..512)
+    let blocks: Vec<u64> = (0..8 * BITMAP_BYTES)
         .filter(|bit| bitmap[bit / 8] >> (bit % 8) & 1 == 1)
         .map(|bit| asked.first + bit as u64)
         .collect();
