@@ -314,6 +314,7 @@ impl Turn {
 }
 
 /// A piece may always go first, however long the product has chosen it.
+#[inline(never)]
 fn admits(used: &mut usize, more: usize) -> bool {
     let sum = used.saturating_add(more);
     let is_admitted = *used == 0 || sum <= PIECE_BYTES_MAX;

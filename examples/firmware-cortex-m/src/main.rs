@@ -57,6 +57,8 @@ impl Suite for Algorithms {
 impl Profile for Algorithms {
     type Suite = Self;
     type Key = NoKey;
+    // There is nothing on this board that could fetch from a URL.
+    const EXTERNAL_DOWNLOADS: bool = false;
 }
 
 type Engine = Updater<'static, Algorithms>;

@@ -175,6 +175,7 @@ impl<P: Profile> Transfer<P> {
 
     /// The host of the file is given up: blocks are asked for, from behind what is written. What else it sent and was
     /// not checked yet is thrown away with it.
+    #[inline(never)]
     pub(crate) fn take_blocks(&mut self, shared: &mut Shared<'_, P>) {
         self.external = false;
         self.heard = shared.now;
@@ -204,6 +205,7 @@ impl<P: Profile> Transfer<P> {
         }
     }
 
+    #[inline(never)]
     fn drop_cell(&mut self, slot: usize, cell: u64) {
         self.cells.release(slot);
         for block in self.blocks_of(cell) {

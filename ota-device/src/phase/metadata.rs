@@ -12,22 +12,21 @@ use crate::shared::{Sha256Of, Shared, Step, Stop};
 /// Hashes a region.
 pub(crate) struct HashRegion<P: Profile> {
     region: Region,
-    done: usize,
     paused: Option<PausedHash<Sha256Of<P>>>,
 }
 
 impl<P: Profile> HashRegion<P> {
     pub(crate) const fn new(region: Region) -> Self {
-        Self { region, done: 0, paused: None }
+        Self { region, paused: None }
     }
 
     /// Hashes the next piece.
     pub(crate) fn step(&mut self, shared: &mut Shared<'_, P>) -> Step<BodyReceipt> {
-        let piece = shared.arena.region(self.region).len().saturating_sub(self.done).min(PIECE_BYTES_MAX);
+        // The last of several pieces may be shorter; it counts like the others, which costs a turn at most.
+        let piece = shared.arena.region(self.region).len().min(PIECE_BYTES_MAX);
         if !shared.turn.may_hash(piece) {
             return Err(Stop::Yield);
         }
-        self.done = self.done.saturating_add(piece);
         let bytes = shared.arena.region(self.region);
         let mut hasher = match self.paused.take() {
             Some(paused) => paused.resume(bytes)?,
