@@ -3,7 +3,9 @@
 //! [`Input`] and [`Output`] stay exhaustive, so that a new one breaks every driver when it is compiled; everything
 //! that an application may ignore is an [`Event`] and may grow.
 
-use ota_core::device::{Area, BootControl, BootFault, DeviceStorage, Granularity, Log, Slot, StorageFault};
+use ota_core::device::{
+    Area, BootControl, BootFault, DeviceStorage, FirmwareSlots, Granularity, Log, Slot, StorageFault,
+};
 use ota_core::number::{
     ByteLength, ByteOffset, Nonce, PackageVersion, ReleaseId, SecurityEpoch, Sha256Digest,
 };
@@ -199,7 +201,7 @@ impl From<()> for StorageAnswer {
 /// One call of [`BootControl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BootOp {
-    /// Asks what runs, and its own security epoch.
+    /// Asks what runs, its own security epoch, and how the slots of the firmware are used.
     Running,
     /// Asks for a trial boot of the firmware in this slot.
     RequestTrial(Slot),
@@ -218,9 +220,11 @@ impl BootOp {
     /// Whatever the boot control returns; it is the answer all the same.
     pub fn perform<B: BootControl + ?Sized>(self, boot: &mut B) -> Result<BootAnswer, BootFault> {
         match self {
-            Self::Running => {
-                Ok(BootAnswer::Running { firmware: boot.running(), epoch: boot.running_epoch() })
-            }
+            Self::Running => Ok(BootAnswer::Running {
+                firmware: boot.running(),
+                epoch: boot.running_epoch(),
+                slots: boot.firmware_slots(),
+            }),
             Self::RequestTrial(slot) => boot.request_trial(slot).map(|()| BootAnswer::Done),
             Self::Confirm => boot.confirm().map(|()| BootAnswer::Done),
             Self::Revert => boot.revert().map(|()| BootAnswer::Done),
@@ -243,6 +247,8 @@ pub enum BootAnswer {
         firmware: Option<Sha256Digest>,
         /// The security epoch that it carries itself.
         epoch: SecurityEpoch,
+        /// How the slots of the firmware are used.
+        slots: FirmwareSlots,
     },
     /// The epoch cannot rise that far.
     CannotRaiseEpoch,

@@ -1,7 +1,7 @@
 //! What all phases share: identity, buffers, trust, the current offer, and the one operation that is under way.
 
 use ota_core::cbor::EncodeError;
-use ota_core::device::{Granularity, Log, StorageFault, StorageFaultKind};
+use ota_core::device::{FirmwareSlots, Granularity, Log, StorageFault, StorageFaultKind};
 use ota_core::integrity::{IntegrityError, Suite};
 use ota_core::limits::GRANT_BYTES_MAX;
 use ota_core::number::{ByteLength, FileIndex, OfferId, ReleaseId, SecurityEpoch, Sha256Digest};
@@ -259,6 +259,7 @@ pub(crate) struct Shared<'b, P: Profile> {
     pub(crate) granularity: Granularity,
     pub(crate) running: Option<Sha256Digest>,
     pub(crate) running_epoch: SecurityEpoch,
+    pub(crate) firmware_slots: FirmwareSlots,
     pub(crate) trusted: TrustedRecord,
     /// The state as it was last stored, to know when storing is due.
     pub(crate) stored: TrustedState,
@@ -393,6 +394,7 @@ impl<'b, P: Profile> Shared<'b, P> {
             granularity: Granularity::BYTES,
             running: None,
             running_epoch: SecurityEpoch(0),
+            firmware_slots: FirmwareSlots::InTurn,
             trusted: TrustedRecord {
                 state,
                 root_slot: ota_core::device::Slot::A,
@@ -559,6 +561,11 @@ impl<'b, P: Profile> Shared<'b, P> {
     /// Whether the application can fetch files from URLs.
     pub(crate) fn fetches_externally(&self) -> bool {
         P::EXTERNAL_DOWNLOADS && self.external == ExternalDownloads::Yes
+    }
+
+    /// The install target whose files the bootloader swaps, if it does.
+    pub(crate) fn swapped_target(&self) -> Option<InstallTarget<'b>> {
+        self.firmware_target.filter(|_| self.firmware_slots == FirmwareSlots::Swapped)
     }
 
     /// Whether files of this target can cut the device off.

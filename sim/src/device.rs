@@ -8,9 +8,9 @@ use ota_core::crypto::{
     Hasher, PUBLIC_KEY_BYTES_MAX, SIGNATURE_BYTES, Sha256, SignatureAlgorithm, SignatureError,
     SignatureVerifier,
 };
-use ota_core::device::{Area, BootControl, BootFault, DeviceStorage, Slot};
+use ota_core::device::{Area, BootControl, BootFault, DeviceStorage, FirmwareSlots, Slot};
 use ota_core::integrity::Suite;
-use ota_core::number::{ByteOffset, SecurityEpoch, Sha256Digest};
+use ota_core::number::{ByteLength, ByteOffset, SecurityEpoch, Sha256Digest};
 use ota_core::text::{DeviceId, HardwareRevision, InstallTarget};
 use ota_device::{Identity, Profile};
 
@@ -168,6 +168,8 @@ pub fn firmware_image(payload: &[u8]) -> Vec<u8> {
 /// A bootloader with two slots, a trial boot and an automatic way back.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SimBoot {
+    slots: FirmwareSlots,
+    /// With swapped slots these are the places that the images came from.
     kept: Slot,
     runs: Slot,
     trial: Option<Slot>,
@@ -183,11 +185,34 @@ impl SimBoot {
     /// A bootloader whose kept firmware lies in slot A.
     #[must_use]
     pub const fn new() -> Self {
-        Self { kept: Slot::A, runs: Slot::A, trial: None, digest: None, epoch_max: u32::MAX, faults: 0 }
+        Self {
+            slots: FirmwareSlots::InTurn,
+            kept: Slot::A,
+            runs: Slot::A,
+            trial: None,
+            digest: None,
+            epoch_max: u32::MAX,
+            faults: 0,
+        }
+    }
+
+    /// A bootloader that runs firmware from slot A only, and swaps the slots for a trial and to go back.
+    #[must_use]
+    pub const fn swapping() -> Self {
+        Self { slots: FirmwareSlots::Swapped, ..Self::new() }
     }
 
     /// Starts the device: the firmware on trial if one was asked for, otherwise the kept one.
     pub fn restart<S: DeviceStorage>(&mut self, storage: &mut S) {
+        if self.slots == FirmwareSlots::Swapped {
+            let next = self.trial.take().unwrap_or(self.kept);
+            if next != self.runs {
+                swap(storage);
+                self.runs = next;
+            }
+            self.digest = read_firmware(Slot::A, storage);
+            return;
+        }
         self.runs = self.trial.take().unwrap_or(self.kept);
         self.digest = read_firmware(self.runs, storage);
         if self.digest.is_none() {
@@ -219,15 +244,29 @@ impl Default for SimBoot {
     }
 }
 
+/// What a bootloader does with its scratch space, and finishes after any power cut.
+fn swap<S: DeviceStorage>(storage: &mut S) {
+    let [a, b] = [Slot::A, Slot::B].map(|slot| Area::Slot(firmware_target(), slot));
+    let images = [a, b].map(|area| read_image(area, storage));
+    for (area, image) in [b, a].into_iter().zip(images) {
+        let image = image.unwrap_or_default();
+        storage.prepare(area, ByteLength(image.len() as u64), ByteLength(0)).unwrap();
+        storage.write(area, ByteOffset(0), &image).unwrap();
+    }
+}
+
 fn read_firmware<S: DeviceStorage>(slot: Slot, storage: &mut S) -> Option<Sha256Digest> {
-    let area = Area::Slot(firmware_target(), slot);
+    read_image(Area::Slot(firmware_target(), slot), storage).map(|image| sha256(&image))
+}
+
+fn read_image<S: DeviceStorage>(area: Area<'_>, storage: &mut S) -> Option<Vec<u8>> {
     let capacity = storage.capacity(area)?.0;
     let mut head = [0; 8];
     storage.read(area, ByteOffset(0), &mut head).ok()?;
     let length = u64::from_le_bytes(head).checked_add(8).filter(|length| *length <= capacity)?;
     let mut image = vec![0; length as usize];
     storage.read(area, ByteOffset(0), &mut image).ok()?;
-    Some(sha256(&image))
+    Some(image)
 }
 
 impl BootControl for SimBoot {
@@ -235,9 +274,19 @@ impl BootControl for SimBoot {
         self.digest
     }
 
+    fn firmware_slots(&self) -> FirmwareSlots {
+        self.slots
+    }
+
     fn request_trial(&mut self, slot: Slot) -> Result<(), BootFault> {
         self.fault()?;
-        self.trial = Some(slot);
+        self.trial = Some(match self.slots {
+            FirmwareSlots::InTurn => slot,
+            FirmwareSlots::Swapped => {
+                assert_eq!(slot, Slot::A, "firmware runs from nowhere else");
+                self.runs.other()
+            }
+        });
         Ok(())
     }
 

@@ -1,20 +1,22 @@
 //! What happens to a device around its updates, each as a short story.
 
 use ota_core::conformance::{CutPoint, MemoryStorage};
-use ota_core::device::Log;
+use ota_core::device::{Log, Slot};
 use ota_core::time::{Instant, Millis};
 use ota_core::trust::Action;
 use ota_core::wire::{Cancel, Down, Phase, ReportCode};
-use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, When};
-use ota_sim::device::{LeastProfile, firmware_image};
+use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, Progress, When};
+use ota_sim::device::{LeastProfile, SimBoot, firmware_image};
 use ota_sim::host::{Behaviour, Host};
 use ota_sim::link::LinkConfig;
+use ota_sim::medium::{CutFlash, FlashMedium, Medium};
 use ota_sim::random::Dice;
 use ota_sim::workshop::{BEGINNING, SourceFile, Terms, Workshop};
 use ota_sim::world::{End, Verdict, World};
 
 const MINUTE: Millis = Millis(60_000);
 const HOUR: Millis = Millis(3_600_000);
+const DAY: Millis = Millis(24 * HOUR.0);
 
 fn file(name: &str, revision: &str, target: &str, length: usize, seed: u64) -> SourceFile {
     SourceFile::new(name, revision, target, Dice::new(seed).bytes(length))
@@ -40,7 +42,7 @@ fn offered(terms: &Terms, files: Vec<SourceFile>) -> World<MemoryStorage> {
     world
 }
 
-fn confirmed(world: &World<MemoryStorage>) -> bool {
+fn confirmed<S>(world: &World<S>) -> bool {
     world.server.has_heard(Phase::Confirmed)
 }
 
@@ -423,6 +425,51 @@ fn a_product_without_block_maps_and_urls_takes_files_that_have_them_as_a_whole()
     assert_eq!((world.statistics.units_reused, world.statistics.units_bad), (0, 0));
     let served = world.server.served_bytes;
     assert!(served < 70_000, "it goes on where it was: {served}");
+}
+
+/// A device whose bootloader swaps the slots, as `embassy-boot` does, on a flash under the flash format.
+fn swapping() -> (World<CutFlash<4, 1024>>, [SourceFile; 2], [SourceFile; 2]) {
+    let before = [firmware("1", 1), file("app.bin", "1", "app", 3_000, 2)];
+    let after = [firmware("2", 3), file("app.bin", "2", "app", 3_500, 4)];
+    let mut world = World::provisioned(FlashMedium::<4, 1024>::new(32 * 1024).fresh(), 5, &before);
+    world.boot = SimBoot::swapping();
+    world.restart();
+    world.server.release = Some(world.server.workshop.release(&Terms::default(), after.to_vec()));
+    (world, before, after)
+}
+
+#[test]
+fn a_bootloader_that_swaps_the_slots_starts_keeps_and_goes_on_updating() {
+    let (mut world, _, after) = swapping();
+    assert_eq!(world.run_through(HOUR, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+    world.restart();
+    assert!(world.slot("firmware", Slot::A, after[0].bytes.len()) == after[0].bytes);
+    assert_eq!(world.look(&[&after]).and_then(|found| found.set), Some(0));
+    // Once more, now from the swapped state.
+    let last = [firmware("3", 5), file("app.bin", "3", "app", 3_200, 6)];
+    world.server.release =
+        Some(world.server.workshop.release(&Terms { version: 3, ..Terms::default() }, last.to_vec()));
+    world.server.up_to_date = 0;
+    world.restart();
+    let has_it = |world: &World<CutFlash<4, 1024>>, progress: &Progress| {
+        progress.activity == Activity::Idle && world.server.up_to_date > 0
+    };
+    assert_eq!(world.run_through(DAY, has_it), End::Reached, "{:?}", world.events);
+    world.restart();
+    assert!(world.slot("firmware", Slot::A, last[0].bytes.len()) == last[0].bytes);
+    assert_eq!(world.look(&[&last]).and_then(|found| found.set), Some(0));
+}
+
+#[test]
+fn a_bootloader_that_swaps_the_slots_swaps_back_what_fails_its_test() {
+    let (mut world, before, _) = swapping();
+    world.verdict = Verdict::Fail;
+    world.policy.confirm = Confirm::SelfTest;
+    let went_back = |world: &World<CutFlash<4, 1024>>, _: &_| world.server.has_heard(Phase::RolledBack);
+    assert_eq!(world.run_through(HOUR, went_back), End::Reached, "{:?}", world.events);
+    world.restart();
+    assert!(world.slot("firmware", Slot::A, before[0].bytes.len()) == before[0].bytes);
+    assert_eq!(world.look(&[&before]).and_then(|found| found.set), Some(0));
 }
 
 #[test]

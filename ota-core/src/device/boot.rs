@@ -16,7 +16,13 @@ pub trait BootControl {
         SecurityEpoch(0)
     }
 
+    /// How the two slots of the firmware's install target are used. A device keeps this for life.
+    fn firmware_slots(&self) -> FirmwareSlots {
+        FirmwareSlots::InTurn
+    }
+
     /// Asks for a trial boot of the firmware in this slot at the next restart. Calling it again does nothing new.
+    /// With [`FirmwareSlots::Swapped`] it is slot A, from where the firmware in slot B is going to run.
     ///
     /// A power cut leaves the old firmware or the trial to be started next. The bootloader goes back by itself
     /// unless [`confirm`](Self::confirm) is called while the new firmware runs.
@@ -43,6 +49,17 @@ pub trait BootControl {
     fn can_raise_epoch(&self, _to: SecurityEpoch) -> bool {
         true
     }
+}
+
+/// How a bootloader uses the two slots of the firmware's install target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FirmwareSlots {
+    /// Firmware runs from the slot that it was written to, so the slots take turns.
+    #[default]
+    InTurn,
+    /// Firmware always runs from slot A. New firmware is written to slot B, and the bootloader swaps the two before
+    /// it starts a trial, and once more to go back.
+    Swapped,
 }
 
 /// The bootloader's mark was not written.

@@ -7,5 +7,5 @@
 mod boot;
 mod storage;
 
-pub use boot::{BootControl, BootFault};
+pub use boot::{BootControl, BootFault, FirmwareSlots};
 pub use storage::{Area, DeviceStorage, Granularity, Log, Slot, StorageFault, StorageFaultKind};

@@ -110,13 +110,14 @@ impl<P: Profile> Commit<P> {
 
     /// Writes the list of the new set into memory.
     fn build(&mut self, shared: &mut Shared<'_, P>) -> Result<(), Failure> {
-        let firmware_target = shared.firmware_target;
+        let (firmware_target, swapped) = (shared.firmware_target, shared.swapped_target());
         let receipt = shared.release.ok_or(CORRUPT)?;
         let (regions, room) = shared.arena.split_for_new_set();
         let signed = receipt.attach(regions.body)?;
         let new = NewSet {
             files: signed.release().files,
             old: FileSet::decode(regions.set).unwrap_or(FileSet::EMPTY),
+            swapped,
             regions,
         };
         if !new.is_checked() {
@@ -138,6 +139,8 @@ impl<P: Profile> Commit<P> {
 struct NewSet<'a> {
     files: ota_core::list::List<'a, ota_core::trust::File<'a>>,
     old: FileSet<'a>,
+    /// The target whose file will have been swapped into slot A before the new set is active.
+    swapped: Option<InstallTarget<'a>>,
     regions: Regions<'a>,
 }
 
@@ -185,11 +188,14 @@ impl<'a> NewSet<'a> {
         first
     }
 
-    /// Where a file of the release lies, and its digest.
+    /// Where a file of the release lies once the new set is active, and its digest.
     fn placed(&self, index: FileIndex, target: InstallTarget<'_>) -> Option<(Slot, Sha256Digest)> {
         let active = self.old.at(target);
         match planned(self.regions.plan, index) {
             Planned::Keep(digest) => Some((active?.place.slot, digest)),
+            Planned::Checked(digest) if self.swapped.is_some_and(|swapped| swapped == target) => {
+                Some((Slot::A, digest))
+            }
             Planned::Checked(digest) => Some((staging_slot(active), digest)),
             Planned::Fetch => None,
         }

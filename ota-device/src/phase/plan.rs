@@ -3,7 +3,7 @@
 //! Every file needs a target that this device knows, room there, and an integrity string that it can compute. Files
 //! whose installed bytes are those of the release are kept where they are.
 
-use ota_core::device::Log;
+use ota_core::device::{Log, Slot};
 use ota_core::integrity::{FileSubject, IntegrityString, Suite, strongest};
 use ota_core::limits::FILES_MAX;
 use ota_core::number::{ByteLength, FileIndex, Sha256Digest};
@@ -72,16 +72,20 @@ pub(crate) fn file<'s, P: Profile>(shared: &'s Shared<'_, P>, index: FileIndex) 
     release(shared)?.release().files.get(usize::from(index.0)).ok_or(CORRUPT)
 }
 
-/// Where the new bytes of a file go: the slot that its target's active file does not use.
+/// Where the new bytes of a file go: the slot that its target's active file does not use, or the one that the
+/// bootloader swaps with the running firmware's.
 pub(crate) fn staging_place<P: Profile>(shared: &Shared<'_, P>, file: &File<'_>) -> Result<Place, Failure> {
-    let slot = staging_slot(shared.active().at(file.target));
+    let slot = match shared.swapped_target() {
+        Some(target) if target == file.target => Slot::B,
+        _ => staging_slot(shared.active().at(file.target)),
+    };
     let text = TextRange::of(file.target.as_str(), shared.arena.all()).ok_or(CORRUPT)?;
     Ok(Place::Slot(text, slot))
 }
 
 /// The slot that an active file does not use.
-pub(crate) fn staging_slot(active: Option<Entry<'_>>) -> ota_core::device::Slot {
-    active.map_or(ota_core::device::Slot::A, |entry| entry.place.slot.other())
+pub(crate) fn staging_slot(active: Option<Entry<'_>>) -> Slot {
+    active.map_or(Slot::A, |entry| entry.place.slot.other())
 }
 
 pub(crate) struct Plan {

@@ -1,11 +1,14 @@
 //! `embassy-boot`: a bootloader that swaps the staged firmware with the running one and swaps back unless it is confirmed.
 //!
-//! The bootloader knows one place for staging (its DFU partition), so there is no choice of a slot here: the slot
-//! that does not run is always the one that lies there. The layout of the storage has to say the same.
+//! The bootloader runs firmware from its active partition and knows one place for staging, its DFU partition. So the
+//! layout of the storage puts slot A of the firmware's install target into the active partition and slot B into the DFU
+//! partition, both of the active partition's length: the page by which the DFU partition is longer is the bootloader's.
+//! What lies in which of them after a swap or a swap back is nobody's to remember: the set of files that belongs to the
+//! running firmware says slot A, always.
 
 use embassy_boot::{BlockingFirmwareState, State};
 use embedded_storage::nor_flash::NorFlash;
-use ota_core::device::{BootControl, BootFault, Slot};
+use ota_core::device::{BootControl, BootFault, FirmwareSlots, Slot};
 use ota_core::number::{SecurityEpoch, Sha256Digest};
 
 /// The state partition of `embassy-boot`, and what the running firmware says about itself.
@@ -33,6 +36,10 @@ impl<STATE: NorFlash> BootControl for EmbassyBoot<'_, STATE> {
 
     fn running_epoch(&self) -> SecurityEpoch {
         self.epoch
+    }
+
+    fn firmware_slots(&self) -> FirmwareSlots {
+        FirmwareSlots::Swapped
     }
 
     /// Any slot means the one that is staged. While a trial runs the bootloader cannot be told of another one: asking
@@ -110,6 +117,7 @@ mod tests {
         let state = BlockingFirmwareState::new(Partition([0xFF; 256], true), &mut aligned);
         let mut boot = EmbassyBoot::new(state, Some(Sha256Digest([7; 32])), SecurityEpoch(3));
         assert_eq!((boot.running(), boot.running_epoch()), (Some(Sha256Digest([7; 32])), SecurityEpoch(3)));
+        assert_eq!(boot.firmware_slots(), FirmwareSlots::Swapped);
         assert_eq!(boot.revert(), Err(BootFault), "there is no trial yet");
         boot.request_trial(Slot::B).unwrap();
         boot.request_trial(Slot::B).unwrap();
