@@ -31,6 +31,17 @@ pub struct Seen {
     pub bad_units: u32,
 }
 
+impl Seen {
+    /// Adds what another run has seen.
+    pub const fn add(&mut self, other: Self) {
+        self.restarts += other.restarts;
+        self.cuts += other.cuts;
+        self.unwanted_blocks += other.unwanted_blocks;
+        self.malformed += other.malformed;
+        self.bad_units += other.bad_units;
+    }
+}
+
 /// Runs one seed.
 ///
 /// # Panics

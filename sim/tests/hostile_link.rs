@@ -1,4 +1,5 @@
-//! Seeded hostile-link runs: safety under faults first, then progress once they stop.
+//! Seeded hostile-link runs: safety under faults first, then progress once they stop. Thousands of them are
+//! `cargo xtask soak hostile`.
 
 use ota_sim::hostile::{Seen, run};
 
@@ -9,12 +10,7 @@ fn whatever_the_link_does_a_file_is_exact_or_absent_and_the_update_arrives_once_
     let mut all = Seen::default();
     for seed in first..first + seeds {
         println!("seed {seed}");
-        let seen = run(seed);
-        all.restarts += seen.restarts;
-        all.cuts += seen.cuts;
-        all.unwanted_blocks += seen.unwanted_blocks;
-        all.malformed += seen.malformed;
-        all.bad_units += seen.bad_units;
+        all.add(run(seed));
     }
     println!("{seeds} seeds: {all:?}");
     assert!(all.cuts > 0 && all.malformed > 0 && all.unwanted_blocks > 0, "the faults did not happen");
