@@ -2,7 +2,7 @@
 //!
 //! Everything before `base` is durable. Behind it, up to [`WINDOW_BLOCKS_MAX`] blocks have a mark each; a block is
 //! taken only if its mark says that it was asked for, and marked as gone when three that were asked for later have
-//! come (as in RFC 9002, section 6.1.1) or when nothing comes any more.
+//! come (as in RFC 9002, section 6.1.1; fewer where fewer are on their way) or when nothing comes any more.
 
 use super::pace::{SEQUENCE_MASK, Sequence, distance};
 use crate::limits::WINDOW_BLOCKS_MAX;
@@ -158,9 +158,11 @@ impl Window {
     /// Gives up the blocks that were overtaken by later ones; returns how many.
     pub(crate) fn give_up_overtaken(&mut self) -> u16 {
         let Some(highest) = self.highest else { return 0 };
+        // Where fewer are on their way, three later ones may never come (as in RFC 5827).
+        let patience = self.in_flight.clamp(1, REORDERING);
         self.give_up(|sequence| {
             let behind = distance(highest, sequence);
-            (REORDERING..0x2000).contains(&behind)
+            (patience..0x2000).contains(&behind)
         })
     }
 

@@ -47,6 +47,19 @@ fn a_lost_block_is_asked_for_again_when_three_later_ones_have_come() {
 }
 
 #[test]
+fn where_few_blocks_are_on_their_way_a_lost_one_is_missed_sooner() {
+    let mut window = Window::new(10, 0);
+    assert_eq!(ask(&mut window, 2), [0, 1]);
+    assert!(arrive(&mut window, 1));
+    assert_eq!(window.give_up_overtaken(), 1);
+    assert_eq!(ask(&mut window, 3), [0, 2, 3]);
+    assert!(arrive(&mut window, 2));
+    assert_eq!(window.give_up_overtaken(), 0);
+    assert!(arrive(&mut window, 3));
+    assert_eq!(window.give_up_overtaken(), 1);
+}
+
+#[test]
 fn a_block_that_nobody_asked_for_is_a_stray() {
     let mut window = Window::new(10, 2);
     assert_eq!(window.judge(1), Arrival::Duplicate);
