@@ -172,11 +172,12 @@ enum Node {
 }
 
 type Names = BTreeMap<String, Node>;
+/// Bytes as they are read, and as they are durable.
+type Content = (Arc<Vec<u8>>, Arc<Vec<u8>>);
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    /// Bytes as they are read, and as they are durable.
-    contents: Vec<(Arc<Vec<u8>>, Arc<Vec<u8>>)>,
+    contents: Vec<Content>,
     names: Names,
     durable: Names,
     operations: u64,
