@@ -1,7 +1,7 @@
 //! Hostile links: thousands of seeded runs, safety under faults first, then progress once they stop.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use ota_sim::hostile::{Seen, run};
