@@ -71,6 +71,7 @@ impl Fleet {
             evidence_key: None,
             evidence_seen: None,
             waits_with: None,
+            pinned: None,
         }
     }
 

@@ -73,7 +73,7 @@ fields! {
     Device {
         product, ordinal, bucket: |c| c.up_to(u64::from(BUCKETS) - 1) as u16, registered, heard, status, hardware,
         installed, tags: sorted, attempt, epoch, dialect, credential, claimed, failures, claimed_hardware,
-        metadata_bytes_max, evidence_key, evidence_seen, waits_with,
+        metadata_bytes_max, evidence_key, evidence_seen, waits_with, pinned,
     }
     Enrolment { product, device, tags, uses_max, uses, expires, created, by }
     FileCourse { samples }

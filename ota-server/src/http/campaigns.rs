@@ -6,7 +6,7 @@ use axum::extract::State;
 use ota_core::fleet::Cursor;
 use ota_core::fleet::records::AttemptPhase;
 use ota_core::number::{CampaignId, Sha256Digest};
-use ota_core::text::ProductIdBuf;
+use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,9 +14,9 @@ use super::answer::{Created, Done, Reply, Versioned};
 use super::auth::Caller;
 use super::body::{
     AmendmentInput, AmendmentStateView, CampaignInput, CampaignView, DryRunView, FailureView, HashInput,
-    Items, Made, ReasonInput,
+    Items, Made, ReasonInput, RetriedView,
 };
-use super::input::{Ask, Id, Json, unhex};
+use super::input::{Ask, Id, Ids, Json, unhex};
 use super::versions::IfMatch;
 use super::{Api, Problem, body, hex, list, system};
 use crate::rules::campaign::Draft;
@@ -208,6 +208,27 @@ pub(super) async fn promote(
     Id(campaign): Id<CampaignId>,
 ) -> Result<Done, Problem> {
     api.server.promote_campaign(&by, campaign).await?;
+    Ok(Done)
+}
+
+/// Lets all devices try again that have failed.
+pub(super) async fn retry(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(campaign): Id<CampaignId>,
+    Json(input): Json<ReasonInput>,
+) -> Result<Reply<RetriedView>, Problem> {
+    Ok(Reply(api.server.retry_failed(&by, campaign, system::reason(&input)?).await?.into()))
+}
+
+/// Lets one device try again.
+pub(super) async fn retry_device(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Ids(campaign, device): Ids<CampaignId, DeviceIdBuf>,
+    Json(input): Json<ReasonInput>,
+) -> Result<Done, Problem> {
+    api.server.retry_device(&by, campaign, &device, system::reason(&input)?).await?;
     Ok(Done)
 }
 

@@ -129,6 +129,35 @@ pub(super) async fn revoke(
     Ok(Done)
 }
 
+pub(super) async fn quarantine(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(device): Id<DeviceIdBuf>,
+    Json(input): Json<ReasonInput>,
+) -> Result<Done, Problem> {
+    api.server.quarantine_device(&by, &device, system::reason(&input)?).await?;
+    Ok(Done)
+}
+
+pub(super) async fn pin(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(device): Id<DeviceIdBuf>,
+    Json(input): Json<ReasonInput>,
+) -> Result<Done, Problem> {
+    api.server.pin_device(&by, &device, system::reason(&input)?).await?;
+    Ok(Done)
+}
+
+pub(super) async fn unpin(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(device): Id<DeviceIdBuf>,
+) -> Result<Done, Problem> {
+    api.server.unpin_device(&by, &device).await?;
+    Ok(Done)
+}
+
 pub(super) async fn release(
     State(api): State<Api>,
     Caller(by): Caller,

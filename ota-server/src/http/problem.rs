@@ -184,6 +184,8 @@ impl From<CommandError> for Problem {
                 | CampaignError::ChangedSince
                 | CampaignError::TooFewApprovals { .. }
                 | CampaignError::NothingSeen
+                | CampaignError::NothingToRetry
+                | CampaignError::StillJudged
                 | CampaignError::NoAmendment
                 | CampaignError::WorseSince
                 | CampaignError::Contradicts(_),

@@ -133,6 +133,18 @@ pub fn failed(mut attempt: Attempt, code: ReportCode, rules: &AttemptRules, now:
     }
 }
 
+/// A person lets a device try again that has failed: the next check-in gets a fresh offer. `None` if it has not failed.
+#[must_use]
+pub fn begun_again(attempt: &Attempt, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
+    use AttemptPhase::{Failed, Rejected, RolledBack};
+    if !matches!(attempt.phase, Failed | RolledBack | Rejected) {
+        return None;
+    }
+    let fresh = Attempt { retries: 0, asked: false, files: None, done: 0, ..attempt.clone() };
+    // Not after a pause, as after a failure: a person has looked at it.
+    Some(Attempt { due: Some(now), ..moved(fresh, AttemptPhase::Waiting, 0, rules, now) })
+}
+
 /// The device asked for its first block of this offer.
 #[must_use]
 pub fn asked(mut attempt: Attempt, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {

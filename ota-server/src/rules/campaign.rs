@@ -86,6 +86,12 @@ pub enum CampaignError {
     /// The approver has seen another content.
     #[error("the campaign has changed since it was read; read it again before approving")]
     ChangedSince,
+    /// No device has failed that could try again.
+    #[error("there is nothing to try again: the device has not failed in this campaign")]
+    NothingToRetry,
+    /// The gate of the stage has not passed yet.
+    #[error("the gate of its stage still judges what has failed; devices try again once it has passed")]
+    StillJudged,
     /// There are too few approvals.
     #[error("{found} of {needed} approvals are there")]
     TooFewApprovals {
@@ -402,6 +408,34 @@ pub fn gate_of(plan: &Plan, stage: u16) -> Option<&Gate> {
         None => plan.trial.as_ref().map(|trial| &trial.gate),
         Some(index) => plan.stages.get(index).map(|stage| &stage.gate),
     }
+}
+
+/// Whether devices that have failed may try again at all in a campaign like this.
+///
+/// # Errors
+/// [`CampaignError::State`] for one that offers nothing.
+pub const fn can_retry(campaign: &Campaign) -> Result<(), CampaignError> {
+    use CampaignState as S;
+    match campaign.state {
+        S::Trial | S::Trialled | S::Rolling | S::Paused | S::Completed => Ok(()),
+        found => Err(CampaignError::State { found, wanted: "tried again" }),
+    }
+}
+
+/// Whether devices of a stage that have failed may try again: not while their failures are what its gate judges.
+///
+/// # Errors
+/// [`CampaignError::State`], or [`CampaignError::StillJudged`].
+pub fn can_retry_stage(campaign: &Campaign, stage: u16) -> Result<(), CampaignError> {
+    can_retry(campaign)?;
+    let progress = &campaign.progress;
+    let is_past = stage < progress.stage || (stage == progress.stage && progress.passed.is_some());
+    let was = progress.paused.map_or(campaign.state, |paused| paused.state);
+    let is_judged = was != CampaignState::Completed && !is_past;
+    if is_judged && gate_of(&campaign.plan, stage).is_some() {
+        return Err(CampaignError::StillJudged);
+    }
+    Ok(())
 }
 
 /// A person brings it from the trial to the fleet. The trial's gate must have passed.

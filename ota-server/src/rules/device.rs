@@ -115,6 +115,7 @@ pub fn registered(
         evidence_key: None,
         evidence_seen: None,
         waits_with: None,
+        pinned: None,
     }
 }
 

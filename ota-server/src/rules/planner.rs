@@ -27,14 +27,15 @@ pub enum WhyNot {
     /// The device's credentials were revoked.
     #[error("the device's credentials were revoked")]
     Revoked,
-    /// The device keeps failing.
-    #[error(
-        "the device is quarantined after {failures} failures in a row; release it when its cause is known"
-    )]
+    /// The device keeps failing, or a person has set it apart.
+    #[error("the device is quarantined{after}; release it when its cause is known", after = told_failures(*.failures))]
     Quarantined {
-        /// How many.
+        /// How many times it has failed in a row.
         failures: u8,
     },
+    /// A person has pinned the device to what it runs.
+    #[error("the device is pinned to what it runs: {0}")]
+    Pinned(Box<str>),
     /// The campaign is not for it.
     #[error("the campaign's target does not include the device")]
     NotTargeted,
@@ -124,6 +125,14 @@ pub enum WhyNot {
     Offline(Timestamp),
 }
 
+fn told_failures(failures: u8) -> String {
+    match failures {
+        0 => String::new(),
+        1 => " after a failure".to_owned(),
+        _ => format!(" after {failures} failures in a row"),
+    }
+}
+
 fn told_until(due: Option<Timestamp>) -> String {
     due.map_or_else(String::new, |due| format!(" until {}", Told(due)))
 }
@@ -176,6 +185,9 @@ pub fn consider<'v>(
         DeviceStatus::Quarantined => {
             return Err(WhyNot::Quarantined { failures: device.failures.unwrap_or(0) });
         }
+    }
+    if let Some(reason) = &device.pinned {
+        return Err(WhyNot::Pinned(reason.clone()));
     }
     let is_in = |target: &super::view::TargetView| target.holds(id, device, &product.names, now);
     let is_on_trial = campaign.trial.as_ref().is_some_and(is_in);

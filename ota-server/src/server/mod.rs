@@ -48,7 +48,7 @@ use self::checkpoint::{Checkpoints, Followed};
 pub use self::chronicle::{AuditPage, CampaignLog};
 pub use self::commands::{
     AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewEnrolment, NewProduct, NewToken,
-    Proof, Upload,
+    Proof, Retried, Upload,
 };
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};

@@ -143,6 +143,8 @@ pub struct DeviceReport {
     pub product: ProductIdBuf,
     /// Whether it takes part.
     pub status: DeviceStatus,
+    /// Why it is pinned to what it runs, if it is.
+    pub pinned: Option<Box<str>>,
     /// When it was last heard; 0 if never.
     pub heard: Timestamp,
     /// Its tags.
@@ -312,8 +314,8 @@ impl Server {
             attested: attempt.attested,
         });
         let history: Vec<HistoryLine> = history.collect();
-        let (product, status, heard, tags) = (device.product, device.status, device.heard, device.tags);
-        Ok(DeviceReport { product, status, heard, tags, installed, history, reasons })
+        let Device { product, status, pinned, heard, tags, .. } = device;
+        Ok(DeviceReport { product, status, pinned, heard, tags, installed, history, reasons })
     }
 
     /// Why a device has not got a campaign's release.

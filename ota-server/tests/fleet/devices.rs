@@ -6,7 +6,9 @@ use ota_core::number::{ByteLength, FileIndex, ReportSequence, Sha256Digest};
 use ota_core::text::{Detail, DeviceIdBuf};
 use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, RefuseCode, Report, ReportCode, Up};
+use ota_server::rules::campaign::CampaignError;
 use ota_server::rules::filter::Filter;
+use ota_server::rules::planner::WhyNot;
 use ota_server::{CommandError, NewEnrolment, Proof};
 
 use crate::support::*;
@@ -151,5 +153,72 @@ async fn delivery_is_known_file_by_file_and_counts_once_it_is_shown() {
     lamp.revision = "1.1".into();
     lamp.check_in(&world).await;
     assert_eq!(files().await.iter().map(|file| file.is_shown).collect::<Vec<_>>(), [true, false]);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_set_apart_or_pinned_gets_nothing_and_says_why() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[]), ("lamp-2", &[])]).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign = world.start_campaign(draft(&world, release, plan())).await;
+    let server = &world.server;
+    server.quarantine_device(&operator(), &id("lamp-1"), "it smokes").await.unwrap();
+    server.pin_device(&operator(), &id("lamp-2"), "it is measured").await.unwrap();
+    let why = async |name: &str| server.why_not(&operator(), &id(name), campaign).await.unwrap();
+    for name in ["lamp-1", "lamp-2"] {
+        assert!(matches!(Lamp::new(name, "1.0").check_in(&world).await, Answer::UpToDate { .. }), "{name}");
+    }
+    assert_eq!(why("lamp-1").await, WhyNot::Quarantined { failures: 0 });
+    assert_eq!(why("lamp-2").await, WhyNot::Pinned("it is measured".into()));
+    let report = server.device(&operator(), &id("lamp-2")).await.unwrap();
+    assert_eq!(report.pinned.as_deref(), Some("it is measured"));
+
+    server.release_device(&operator(), &id("lamp-1")).await.unwrap();
+    server.unpin_device(&operator(), &id("lamp-2")).await.unwrap();
+    for name in ["lamp-1", "lamp-2"] {
+        let mut lamp = Lamp { nonce: 9, ..Lamp::new(name, "1.0") };
+        lamp.offer(&world).await;
+    }
+    // A device whose credentials are bad is not let in again by being set apart.
+    server.revoke_device(&operator(), &id("lamp-1"), "stolen").await.unwrap();
+    server.quarantine_device(&operator(), &id("lamp-1"), "it smokes").await.unwrap();
+    assert_eq!(why("lamp-1").await, WhyNot::Revoked);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn devices_that_have_failed_try_again_once_their_gate_has_passed() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[]), ("lamp-2", &[]), ("lamp-3", &[])]).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign = world.start_campaign(draft(&world, release, plan())).await;
+    let server = &world.server;
+    let fail = async |lamp: &mut Lamp| {
+        let offer = lamp.offer(&world).await;
+        lamp.report(&world, &offer, 0, Phase::Failed, ReportCode::NoIntegrity).await
+    };
+    let (mut two, mut three) = (Lamp::new("lamp-2", "1.0"), Lamp::new("lamp-3", "1.0"));
+    let retry = async |name: &str| server.retry_device(&operator(), campaign, &id(name), "mended").await;
+    let nothing = Err(CommandError::Campaign(CampaignError::NothingToRetry));
+    assert_eq!(format!("{:?}", retry("lamp-1").await), format!("{nothing:?}"));
+    fail(&mut two).await;
+    // Its failure is evidence that the gate has not judged yet.
+    assert!(matches!(retry("lamp-2").await, Err(CommandError::Campaign(CampaignError::StillJudged))));
+    assert_eq!(server.retry_failed(&operator(), campaign, "mended").await.unwrap().left_out, 1);
+    Lamp::new("lamp-1", "1.0").update(&world, "1.1", 100).await;
+    for _ in 0..3 {
+        world.pass(Millis(1000));
+        server.tick().await.unwrap();
+    }
+    fail(&mut three).await;
+    assert!(matches!(two.check_in(&world).await, Answer::UpToDate { .. }), "it has failed for good");
+    let done = server.retry_failed(&operator(), campaign, "mended").await.unwrap();
+    assert_eq!((done.retried, done.left_out, done.is_partial), (2, 0, false));
+    two.update(&world, "1.1", 100).await;
+    three.update(&world, "1.1", 100).await;
+    assert!(retry("lamp-2").await.is_err(), "it has it");
+    let log = server.audit_entries(&approver(), 1, 1000).await.unwrap();
+    assert_eq!(log.iter().filter(|entry| entry.draft.action == "campaign.retry").count(), 1);
     world.assert_counters_are_exact().await;
 }

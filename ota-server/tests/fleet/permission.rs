@@ -33,6 +33,7 @@ fn names() -> Vec<&'static str> {
         include_str!("../../src/server/commands/products.rs"),
         include_str!("../../src/server/commands/releases.rs"),
         include_str!("../../src/server/commands/upkeep.rs"),
+        include_str!("../../src/server/commands/retries.rs"),
         include_str!("../../src/server/courses.rs"),
         include_str!("../../src/server/lists.rs"),
         include_str!("../../src/server/queries.rs"),
@@ -107,6 +108,11 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         tag_device(&id, &["not a tag"]);
         revoke_device(&id, "");
         release_device(&id);
+        quarantine_device(&id, "");
+        pin_device(&id, "");
+        unpin_device(&id);
+        retry_device(campaign, &id, "");
+        retry_failed(campaign, "");
         set_principal("admin", person.clone());
         create_token("nobody", NewToken::default());
         remove_token("nothing");

@@ -43,6 +43,7 @@ fn device(product: &ProductIdBuf, id: &DeviceIdBuf) -> Device {
         evidence_key: Some(vec![1, 2]),
         evidence_seen: Some((1, 2)),
         waits_with: None,
+        pinned: None,
     }
 }
 

@@ -80,6 +80,9 @@ pub struct Device {
     /// wait: the server that holds this check-in answers it, and no other.
     #[n(19)]
     pub waits_with: Option<Nonce>,
+    /// Why a person has pinned it to what it runs: no campaign changes that until it is unpinned.
+    #[n(20)]
+    pub pinned: Option<Box<str>>,
 }
 
 /// How a device proves who it is.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::release::{FieldError, field};
 use super::{AmendmentView, GateView, PlanBody, Span, TargetBody, Time, cause_word, word};
 use crate::rules::campaign::Draft;
-use crate::server::{DryRun, FailureGroup, ProgressReport};
+use crate::server::{DryRun, FailureGroup, ProgressReport, Retried};
 
 /// A campaign to make, or the new content of a draft.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -67,6 +67,23 @@ pub struct ReasonInput {
 pub struct StopView {
     /// How many.
     pub stopped: u64,
+}
+
+/// What became of devices that were to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetriedView {
+    /// Devices that get another offer when they check in next.
+    pub retried: u64,
+    /// Devices that do not: the gate of their stage still judges them, or they are quarantined or revoked.
+    pub left_out: u64,
+    /// Whether there are more than one command looks at: ask again.
+    pub partial: bool,
+}
+
+impl From<Retried> for RetriedView {
+    fn from(done: Retried) -> Self {
+        Self { retried: done.retried, left_out: done.left_out, partial: done.is_partial }
+    }
 }
 
 /// A campaign and how it fares.

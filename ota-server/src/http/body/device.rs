@@ -138,6 +138,9 @@ pub struct DeviceView {
     pub product: String,
     /// Whether it takes part.
     pub status: String,
+    /// Why it is pinned to what it runs, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// When it was last heard; `None` if never.
     pub heard: Option<Time>,
     /// Its tags.
@@ -251,6 +254,7 @@ impl DeviceView {
             id: id.as_str().to_owned(),
             product: report.product.into(),
             status: word(&report.status),
+            pinned: report.pinned.map(Into::into),
             heard: heard(report.heard),
             tags: report.tags.into_iter().map(Into::into).collect(),
             installed: installed.collect(),

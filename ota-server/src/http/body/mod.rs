@@ -19,7 +19,7 @@ mod units;
 pub use amendment::{AmendedBody, AmendmentInput, AmendmentStateView, AmendmentView, GateView, SeenView};
 pub use campaign::{
     ApprovalView, CampaignInput, CampaignView, CauseCountView, DryRunView, FailureView, HashInput,
-    LeftOutView, PhaseCountView, PhaseView, ReasonInput, SampleView, StopView, WaitingGateView,
+    LeftOutView, PhaseCountView, PhaseView, ReasonInput, RetriedView, SampleView, StopView, WaitingGateView,
 };
 pub use device::{
     AttemptView, CountView, CourseView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput,

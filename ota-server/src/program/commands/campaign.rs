@@ -12,7 +12,7 @@ use ureq::http::Method;
 use super::Context;
 use crate::http::body::{
     CampaignInput, CampaignView, DryRunView, FailureView, HashInput, Items, Made, PlanBody, ReasonInput,
-    TargetBody, TrialBody,
+    RetriedView, TargetBody, TrialBody,
 };
 use crate::program::Failure;
 use crate::program::client::{Client, segment};
@@ -60,6 +60,8 @@ pub(super) enum CampaignCommand {
     Pause(Because),
     /// Go on
     Resume(Which),
+    /// Let devices try again that have failed, once the gate of their stage has passed
+    Retry(Because),
     /// End it and take running attempts back
     Stop(Because),
 }
@@ -200,6 +202,14 @@ impl CampaignCommand {
             Self::Start(which) => which.tell(context, "start", &(), "is started"),
             Self::Promote(which) => which.tell(context, "promote", &(), "is promoted to the fleet"),
             Self::Resume(which) => which.tell(context, "resume", &(), "goes on"),
+            Self::Retry(Because { campaign, reason }) => {
+                let input = ReasonInput { reason, product: None };
+                let path = format!("/api/v1/campaigns/{campaign}/retry");
+                format.show(&client.post(&path, &input)?, |done: &RetriedView| {
+                    let more = if done.partial { "; there are more: ask again" } else { "" };
+                    format!("{} devices try again, {} are left out{more}", done.retried, done.left_out)
+                })
+            }
             Self::Pause(because) => because.tell(context, "pause", "is paused"),
             Self::Stop(because) => because.tell(context, "stop", "is stopped"),
         }

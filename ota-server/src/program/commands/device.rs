@@ -87,6 +87,38 @@ pub(super) enum DeviceCommand {
         #[arg(long)]
         reason: String,
     },
+    /// Set a device apart: it gets no more offers until it is released
+    Quarantine {
+        /// Its id
+        id: String,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Pin a device to what it runs: no campaign changes that
+    Pin {
+        /// Its id
+        id: String,
+        /// Why, for the audit log and for whoever asks why it has no update
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let campaigns change again what a device runs
+    Unpin {
+        /// Its id
+        id: String,
+    },
+    /// Let a device try again for a campaign for which it has failed
+    Retry {
+        /// Its id
+        id: String,
+        /// The campaign
+        #[arg(long)]
+        campaign: u64,
+        /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
     /// Let a device take part again that was quarantined or revoked
     Release {
         /// Its id
@@ -153,6 +185,25 @@ impl DeviceCommand {
             Self::Revoke { id, reason } => {
                 let input = ReasonInput { reason, product: None };
                 tell(&context()?, Method::POST, &id, "revoke", &input, "is revoked")
+            }
+            Self::Quarantine { id, reason } => {
+                let input = ReasonInput { reason, product: None };
+                tell(&context()?, Method::POST, &id, "quarantine", &input, "is quarantined")
+            }
+            Self::Pin { id, reason } => {
+                let input = ReasonInput { reason, product: None };
+                tell(&context()?, Method::PUT, &id, "pin", &input, "is pinned to what it runs")
+            }
+            Self::Unpin { id } => {
+                tell(&context()?, Method::DELETE, &id, "pin", &(), "is not pinned any more")
+            }
+            Self::Retry { id, campaign, reason } => {
+                let context = context()?;
+                let input = ReasonInput { reason, product: None };
+                let path = format!("/api/v1/campaigns/{campaign}/devices/{}/retry", segment(&id));
+                context.client.tell(Method::POST, &path, &input)?;
+                context.format.done(&format!("{id} gets another offer when it checks in next"));
+                Ok(())
             }
             Self::Release { id } => tell(&context()?, Method::POST, &id, "release", &(), "takes part again"),
             Self::Certificate { ids, data, out } => certificates(&ids, &data, &out, format),
@@ -221,6 +272,9 @@ fn describe(device: &DeviceView) -> String {
         when(device.heard),
         device.tags.join(" ")
     );
+    if let Some(reason) = &device.pinned {
+        text.push_str(&format!("pinned to what it runs: {reason}\n\n"));
+    }
     let file = |file: &crate::http::body::InstalledView| {
         let note = if file.released { "" } else { "never released" };
         [file.file.clone(), file.revision.clone(), note.to_owned()]

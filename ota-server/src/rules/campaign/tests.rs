@@ -226,6 +226,27 @@ fn a_failed_gate_does_what_the_plan_says() {
 }
 
 #[test]
+fn what_a_gate_still_judges_is_not_tried_again() {
+    let draft = draft(content(), "author", NOW).unwrap();
+    assert!(matches!(can_retry_stage(&draft, 0), Err(CampaignError::State { .. })));
+    let trial = running();
+    assert_eq!(can_retry_stage(&trial, 0), Err(CampaignError::StillJudged));
+    let soaking = advance(&trial, &good(40), NOW).unwrap().campaign;
+    assert_eq!(can_retry_stage(&soaking, 0), Ok(()), "its gate has passed");
+    let trialled = advance(&soaking, &good(40), NOW.plus(HOUR)).unwrap().campaign;
+    let rolling = promoted(&trialled, "approver", NOW.plus(HOUR)).unwrap();
+    assert_eq!(can_retry_stage(&rolling, 0), Ok(()));
+    for state in [rolling.clone(), paused(&rolling, "look", NOW.plus(HOUR)).unwrap()] {
+        assert_eq!(can_retry_stage(&state, 1), Err(CampaignError::StillJudged));
+    }
+    let completed = Campaign { state: CampaignState::Completed, ..rolling.clone() };
+    assert_eq!(can_retry_stage(&completed, 2), Ok(()));
+    assert_eq!(can_retry_stage(&paused(&completed, "look", NOW).unwrap(), 2), Ok(()));
+    let stopped = stopped(&rolling, "enough").unwrap();
+    assert!(matches!(can_retry_stage(&stopped, 0), Err(CampaignError::State { .. })));
+}
+
+#[test]
 fn a_wrong_plan_says_what_to_correct() {
     type Change = fn(&mut Draft);
     let wrong: [(Change, CampaignError); 8] = [

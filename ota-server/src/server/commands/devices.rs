@@ -201,6 +201,54 @@ impl Server {
         Ok(())
     }
 
+    /// Sets a device apart: it gets no more offers until it is released. What it is downloading it may finish.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn quarantine_device(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        let words = detail(&[("reason", reason)]);
+        self.change_device(principal, Action::KeepDevices, id, "device.quarantine", words, |device| {
+            // Its credentials stay bad: a revoked device is not let in again by this.
+            if device.status == DeviceStatus::Active {
+                device.status = DeviceStatus::Quarantined;
+            }
+        })
+        .await
+    }
+
+    /// Pins a device to what it runs: no campaign changes that until it is unpinned. What it is downloading it may finish.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn pin_device(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        let words = detail(&[("reason", reason)]);
+        self.change_device(principal, Action::KeepDevices, id, "device.pin", words, |device| {
+            device.pinned = Some(reason.into());
+        })
+        .await
+    }
+
+    /// Lets campaigns change again what a device runs.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn unpin_device(&self, principal: &Principal, id: &DeviceIdBuf) -> Result<(), CommandError> {
+        self.change_device(principal, Action::KeepDevices, id, "device.unpin", detail(&[]), |device| {
+            device.pinned = None;
+        })
+        .await
+    }
+
     /// Lets a device take part again that was quarantined or revoked.
     ///
     /// # Errors

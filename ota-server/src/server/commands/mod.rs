@@ -10,6 +10,7 @@ mod notes;
 mod people;
 mod products;
 mod releases;
+mod retries;
 #[cfg(feature = "http")]
 mod sessions;
 mod upkeep;
@@ -26,6 +27,7 @@ pub use self::devices::NewDevice;
 pub use self::enrolments::{NewEnrolment, Proof};
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
+pub use self::retries::Retried;
 #[cfg(feature = "http")]
 pub use self::sessions::{INVITATION_LIFE, SESSION_LIFE};
 use super::Server;
