@@ -61,7 +61,7 @@ pub(super) async fn show(State(api): State<Api>, viewer: Viewer) -> Result<Respo
                     table data-sortable {
                         thead { tr {
                             th scope="col" data-sort { "Product" } th.number scope="col" data-sort { "Devices" } th scope="col" { "Root of trust" }
-                            th.number scope="col" { "Approvals" } th.number scope="col" { "Quarantine after" } th scope="col" data-sort { "Made" }
+                            th.number scope="col" { "Approvals" } th.number scope="col" { "Quarantine after" } th scope="col" data-sort { "Made" } th scope="col" { "More" }
                         } }
                         tbody {
                             @for (id, product) in &products {
@@ -72,6 +72,10 @@ pub(super) async fn show(State(api): State<Api>, viewer: Viewer) -> Result<Respo
                                     td.number { (product.approvals_min) }
                                     td.number { @if product.quarantine_after == 0 { "never" } @else { (product.quarantine_after) " failures" } }
                                     td data-key=(product.created.0) { (time(&viewer, product.created)) }
+                                    td {
+                                        a href=(format!("{}/groups", product_path(id))) { "Groups" span.visually-hidden { " of " (id) } }
+                                        @if viewer.may(Action::KeepDevices, id) { ", " a href=(format!("{}/enrolments", product_path(id))) { "enrolments" span.visually-hidden { " of " (id) } } }
+                                    }
                                 }
                             }
                         }
@@ -127,7 +131,7 @@ fn roles(grants: &[RoleGrant]) -> Markup {
 }
 
 /// A page with what was made and is told once only.
-fn told_once(title: &str, what: &str, secret: &str, back: &str) -> Page {
+pub(super) fn told_once(title: &str, what: &str, secret: &str, back: &str) -> Page {
     let body = html! {
         section.panel.form {
             h1 { (title) }

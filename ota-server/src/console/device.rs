@@ -20,6 +20,7 @@ use super::verb::Command;
 use super::viewer::Viewer;
 use crate::http::Api;
 use crate::http::body::WhyNotView;
+use crate::rules::campaign::CampaignError;
 use crate::rules::permission::Action;
 use crate::rules::planner::WhyNot;
 use crate::server::{CommandError, DeviceReport, HistoryLine, Server};
@@ -116,13 +117,14 @@ async fn titles(
 }
 
 fn head(viewer: &Viewer, id: &DeviceIdBuf, report: &DeviceReport, now: Timestamp) -> Markup {
-    let may = |verb: &Verb| verb.fits(report.status) && viewer.may(verb.action(), &report.product);
+    let may = |verb: &Verb| verb.fits(report) && viewer.may(verb.action(), &report.product);
     html! {
         div.head {
             div {
                 h1.mono { (id) }
                 div.line {
                     (device_badge(report.status))
+                    @if report.pinned.is_some() { (badge(Tone::Warn, "pinned")) }
                     span.quiet { @if report.heard.0 == 0 { "never heard" } @else { "last heard " (ago(viewer, report.heard, now)) } }
                 }
             }
@@ -161,7 +163,7 @@ fn tone(why: &WhyNot) -> (Tone, &'static str) {
         W::AtWork | W::AwaitingBoot(_) => (Tone::Busy, "on its way"),
         W::AttemptEnded { phase: AttemptPhase::Confirmed, .. } => (Tone::Warn, "changed since"),
         W::Revoked | W::Quarantined { .. } | W::AttemptEnded { .. } => (Tone::Bad, "has not got it"),
-        W::Offline(_) | W::Paused(_) | W::RetryAt(_) => (Tone::Warn, "has not got it"),
+        W::Offline(_) | W::Paused(_) | W::RetryAt(_) | W::Pinned(_) => (Tone::Warn, "has not got it"),
         W::NotTargeted | W::SupersededBy(_) => (Tone::Plain, "not for it"),
         _ => (Tone::Plain, "not yet"),
     }
@@ -245,42 +247,59 @@ fn attempt(viewer: &Viewer, line: &HistoryLine, title: &str, now: Timestamp) -> 
 /// What people do with a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
-    Tag,
+    Retry,
     Release,
+    Tag,
+    Pin,
+    Unpin,
+    Quarantine,
     Revoke,
 }
 
 impl Command for Verb {
-    const ALL: &'static [Self] = &[Self::Tag, Self::Release, Self::Revoke];
+    const ALL: &'static [Self] =
+        &[Self::Retry, Self::Release, Self::Tag, Self::Pin, Self::Unpin, Self::Quarantine, Self::Revoke];
 
     fn word(self) -> &'static str {
         match self {
-            Self::Tag => "tag",
+            Self::Retry => "retry",
             Self::Release => "release",
+            Self::Tag => "tag",
+            Self::Pin => "pin",
+            Self::Unpin => "unpin",
+            Self::Quarantine => "quarantine",
             Self::Revoke => "revoke",
         }
     }
 
     fn title(self) -> &'static str {
         match self {
-            Self::Tag => "Change tags",
+            Self::Retry => "Retry",
             Self::Release => "Let it take part again",
+            Self::Tag => "Change tags",
+            Self::Pin => "Pin",
+            Self::Unpin => "Unpin",
+            Self::Quarantine => "Quarantine",
             Self::Revoke => "Revoke",
         }
     }
 
     fn done(self) -> &'static str {
         match self {
-            Self::Tag => "The tags were changed.",
+            Self::Retry => "The device gets another offer when it checks in next.",
             Self::Release => "The device takes part again.",
+            Self::Tag => "The tags were changed.",
+            Self::Pin => "The device is pinned to what it runs.",
+            Self::Unpin => "Campaigns may change again what the device runs.",
+            Self::Quarantine => "The device is set apart.",
             Self::Revoke => "The device's credentials are no longer good.",
         }
     }
 
     fn class(self) -> &'static str {
         match self {
-            Self::Tag => "",
-            Self::Release => "first",
+            Self::Tag | Self::Pin | Self::Unpin | Self::Quarantine => "",
+            Self::Retry | Self::Release => "first",
             Self::Revoke => "danger",
         }
     }
@@ -289,29 +308,53 @@ impl Command for Verb {
 impl Verb {
     const fn action(self) -> Action {
         match self {
-            Self::Tag | Self::Release => Action::KeepDevices,
+            Self::Tag | Self::Release | Self::Pin | Self::Unpin | Self::Quarantine => Action::KeepDevices,
+            Self::Retry => Action::RunCampaign,
             Self::Revoke => Action::RevokeDevice,
         }
     }
 
-    fn fits(self, status: DeviceStatus) -> bool {
+    /// Whether it makes sense for the device as it is. The rules decide again.
+    fn fits(self, report: &DeviceReport) -> bool {
         match self {
+            Self::Retry => report.status == DeviceStatus::Active && failed_for(report).is_some(),
+            Self::Release => report.status != DeviceStatus::Active,
             Self::Tag => true,
-            Self::Release => status != DeviceStatus::Active,
-            Self::Revoke => status != DeviceStatus::Revoked,
+            Self::Pin => report.pinned.is_none(),
+            Self::Unpin => report.pinned.is_some(),
+            Self::Quarantine => report.status == DeviceStatus::Active,
+            Self::Revoke => report.status != DeviceStatus::Revoked,
         }
+    }
+
+    const fn wants_reason(self) -> bool {
+        matches!(self, Self::Retry | Self::Pin | Self::Quarantine | Self::Revoke)
     }
 
     /// What it does, one sentence each.
     const fn effects(self) -> &'static [&'static str] {
         match self {
-            Self::Tag => &[
-                "The device has these tags and no others from now on.",
-                "Campaigns whose target is an expression look at them when it checks in next.",
+            Self::Retry => &[
+                "This one device gets another offer for the latest campaign for which it has failed, when it checks in next.",
+                "Its failure is forgotten there, which the gate of its stage allows only once it has passed.",
             ],
             Self::Release => &[
                 "This one device takes part in campaigns again, and its failures are forgotten.",
                 "An attempt that has ended does not begin again by this.",
+            ],
+            Self::Tag => &[
+                "The device has these tags and no others from now on.",
+                "Campaigns whose target is an expression look at them when it checks in next.",
+            ],
+            Self::Pin => &[
+                "No campaign changes what this one device runs, until it is unpinned.",
+                "What it is downloading now it may finish.",
+                "Campaigns tell this reason to whoever asks why it has no update.",
+            ],
+            Self::Unpin => &["This one device takes its turn in campaigns again."],
+            Self::Quarantine => &[
+                "This one device gets no more offers until somebody lets it take part again.",
+                "What it is downloading now it may finish; it stays connected.",
             ],
             Self::Revoke => &[
                 "This one device is refused from now on, and its connection is closed.",
@@ -320,6 +363,13 @@ impl Verb {
             ],
         }
     }
+}
+
+/// The latest campaign for which the device has failed for good.
+fn failed_for(report: &DeviceReport) -> Option<CampaignId> {
+    use AttemptPhase::{Failed, Rejected, RolledBack};
+    let has_failed = |line: &&HistoryLine| matches!(line.phase, Failed | Rejected | RolledBack);
+    report.history.iter().rev().find(has_failed).map(|line| line.campaign)
 }
 
 /// Says what a command would do.
@@ -344,13 +394,20 @@ pub(super) async fn perform(
     let (id, verb) = (id_of(&id)?, Verb::of_address(&word)?);
     let (server, by) = (&api.server, &viewer.by);
     let mut wrong = Wrong::default();
-    let reason = if verb == Verb::Revoke { wrong.take("reason", fields.reason("reason")) } else { None };
-    if wrong.is_empty() {
+    let reason = if verb.wants_reason() { wrong.take("reason", fields.reason("reason")) } else { Some("") };
+    if let Some(reason) = reason {
         let tags: Vec<&str> = fields.text("tags").split_whitespace().collect();
         let done = match verb {
             Verb::Tag => server.tag_device(by, &id, &tags).await,
             Verb::Release => server.release_device(by, &id).await,
-            Verb::Revoke => server.revoke_device(by, &id, reason.unwrap_or_default()).await,
+            Verb::Revoke => server.revoke_device(by, &id, reason).await,
+            Verb::Quarantine => server.quarantine_device(by, &id, reason).await,
+            Verb::Pin => server.pin_device(by, &id, reason).await,
+            Verb::Unpin => server.unpin_device(by, &id).await,
+            Verb::Retry => match failed_for(&server.device(by, &id).await?) {
+                Some(campaign) => server.retry_device(by, campaign, &id, reason).await,
+                None => Err(CampaignError::NothingToRetry.into()),
+            },
         };
         match done {
             Ok(()) => {
@@ -373,7 +430,7 @@ fn page(viewer: &Viewer, id: &DeviceIdBuf, verb: Verb, fields: &Fields, wrong: &
             form.form method="post" action=(verb.address(&device_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Tag { (field("tags", "Tags").hint("Words or key=value, with blanks between them, such as: site=berlin lab").text(fields, wrong)) }
-                @if verb == Verb::Revoke { (field("reason", "Why").hint("Whoever reads the audit log sees it.").text(fields, wrong)) }
+                @if verb.wants_reason() { (field("reason", "Why").hint("Whoever reads the audit log sees it.").text(fields, wrong)) }
                 (verb.form_buttons(&device_path(id)))
             }
         }

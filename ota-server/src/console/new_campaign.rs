@@ -3,8 +3,9 @@
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
+use ota_core::fleet::Version;
 use ota_core::fleet::records::{Product, ReleaseRecord, ReleaseStatus};
-use ota_core::number::ReleaseId;
+use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::ProductIdBuf;
 use ota_core::time::Timestamp;
 use serde::Deserialize;
@@ -26,9 +27,9 @@ use crate::rules::schedule::ScheduleError;
 use crate::server::{CommandError, DryRun};
 
 /// Stages of the form; plans with more come from the command line.
-const STAGES: usize = 4;
+pub(super) const STAGES: usize = 4;
 
-type Releases = Vec<(ReleaseId, ReleaseRecord)>;
+pub(super) type Releases = Vec<(ReleaseId, ReleaseRecord)>;
 
 /// What a link to the form fills in.
 #[derive(Deserialize)]
@@ -68,11 +69,50 @@ pub(super) async fn show(
         ("approvals", product.approvals_min.to_string()),
         ("zone", viewer.zone_name().to_owned()),
     ]);
-    let page = page(&viewer, &id, &product, &releases, &fields, &Wrong::default(), None);
-    Ok(page.show(&viewer))
+    let form = Form { of: Purpose::New, id: &id, product: &product, releases: &releases };
+    Ok(form.page(&viewer, &fields, &Wrong::default(), None).show(&viewer))
 }
 
-async fn context(api: &Api, viewer: &Viewer, id: &ProductIdBuf) -> Result<(Product, Releases), Trouble> {
+/// What the form is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// To make a draft.
+    New,
+    /// To change this draft, as long as it has this version.
+    Edit {
+        /// Which.
+        campaign: CampaignId,
+        /// Its name.
+        title: &'a str,
+        /// The version that was read.
+        version: Version,
+    },
+}
+
+impl Purpose<'_> {
+    /// Where the form is sent to.
+    fn address(self, id: &ProductIdBuf) -> String {
+        match self {
+            Self::New => format!("{}/campaigns/new", product_path(id)),
+            Self::Edit { campaign, .. } => format!("{}/edit", campaign_path(campaign)),
+        }
+    }
+}
+
+/// The form, and what it needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub(super) of: Purpose<'a>,
+    pub(super) id: &'a ProductIdBuf,
+    pub(super) product: &'a Product,
+    pub(super) releases: &'a Releases,
+}
+
+pub(super) async fn context(
+    api: &Api,
+    viewer: &Viewer,
+    id: &ProductIdBuf,
+) -> Result<(Product, Releases), Trouble> {
     let product = api.server.product(&viewer.by, id).await?;
     let mut releases = api.server.releases(&viewer.by, id).await?;
     releases.retain(|(_, release)| release.status == ReleaseStatus::Signed);
@@ -106,13 +146,14 @@ pub(super) async fn make(
             Err(error) => wrong.refuse(error),
         }
     }
-    let page = page(&viewer, &id, &product, &releases, &fields, &wrong, run.as_ref());
+    let form = Form { of: Purpose::New, id: &id, product: &product, releases: &releases };
+    let page = form.page(&viewer, &fields, &wrong, run.as_ref());
     let status = if wrong.is_empty() { axum::http::StatusCode::OK } else { wrong.status() };
     Ok((status, page.show(&viewer)).into_response())
 }
 
 /// Puts a refusal of the rules beside the field that it is about.
-fn note(error: &CampaignError, wrong: &mut Wrong) {
+pub(super) fn note(error: &CampaignError, wrong: &mut Wrong) {
     use CampaignError as E;
     let name = match error {
         E::Schedule(ScheduleError::Zone(_)) => "zone",
@@ -159,8 +200,30 @@ fn number<T: core::str::FromStr + Default>(text: &str) -> Result<T, &'static str
     }
 }
 
-/// What the form says, or what is wrong with it.
-fn read(viewer: &Viewer, product: &ProductIdBuf, fields: &Fields, wrong: &mut Wrong) -> Option<Draft> {
+/// The campaign that the form says, or what is wrong with it.
+pub(super) fn read(
+    viewer: &Viewer,
+    product: &ProductIdBuf,
+    fields: &Fields,
+    wrong: &mut Wrong,
+) -> Option<Draft> {
+    match read_input(viewer, fields, wrong)?.draft(product.clone()) {
+        Ok(draft) => Some(draft),
+        Err(error) => {
+            let name = match error.field.as_str() {
+                "release" => "release",
+                "plan.trial.who" => "trial_devices",
+                "plan.on_failure.revert.to" => "revert_to",
+                _ => "devices",
+            };
+            wrong.field(name, sentence(&error.why));
+            None
+        }
+    }
+}
+
+/// What the form says, in the words of the API.
+pub(super) fn read_input(viewer: &Viewer, fields: &Fields, wrong: &mut Wrong) -> Option<CampaignInput> {
     if fields.text("title").is_empty() || fields.text("title").len() > 200 {
         wrong.field("title", "Give it a name of at most 200 characters, so that people recognise it.");
     }
@@ -188,25 +251,12 @@ fn read(viewer: &Viewer, product: &ProductIdBuf, fields: &Fields, wrong: &mut Wr
         return None;
     }
     let plan = PlanBody { trial, stages, schedule, limits, approvals, on_failure, ..PlanBody::default() };
-    let input = CampaignInput {
+    Some(CampaignInput {
         title: fields.text("title").to_owned(),
         release: fields.text("release").to_owned(),
         target,
         plan,
-    };
-    match input.draft(product.clone()) {
-        Ok(draft) => Some(draft),
-        Err(error) => {
-            let name = match error.field.as_str() {
-                "release" => "release",
-                "plan.trial.who" => "trial_devices",
-                "plan.on_failure.revert.to" => "revert_to",
-                _ => "devices",
-            };
-            wrong.field(name, sentence(&error.why));
-            None
-        }
-    }
+    })
 }
 
 fn target(fields: &Fields, wrong: &mut Wrong) -> TargetBody {
@@ -321,114 +371,127 @@ fn choices(choices: &[(&str, &str)]) -> Vec<(String, String)> {
     choices.iter().map(|(value, text)| ((*value).to_owned(), (*text).to_owned())).collect()
 }
 
-fn page(
-    viewer: &Viewer,
-    id: &ProductIdBuf,
-    product: &Product,
-    releases: &Releases,
-    fields: &Fields,
-    wrong: &Wrong,
-    run: Option<&DryRun>,
-) -> Page {
-    let signed: Vec<(String, String)> = releases
-        .iter()
-        .map(|(id, release)| {
-            (id.to_string(), format!("{} {} ({})", release.package, release.version, revisions(release)))
-        })
-        .collect();
-    let path = format!("{}/campaigns/new", product_path(id));
-    let body = html! {
-        div.head { div { h1 { "New campaign for " (product.title) } p.quiet { "A draft: nothing is offered before others have approved it and somebody has started it." } } }
-        @if !viewer.may(Action::RunCampaign, id) {
-            div.note.warn { strong { "You may try a plan out, but not make a campaign" } div { "Ask an administrator for the role operator, in this very product." } }
-        }
-        @if signed.is_empty() {
-            div.note.warn { strong { "There is no signed release" } div { "Upload a package and have it signed first: " a href=(format!("{}/releases", product_path(id))) { "packages" } "." } }
-        }
-        form.columns.wide-left method="post" action=(path) {
-            (viewer.proof())
-            div.column {
-                (wrong.summary())
-                @if let Some(run) = run { (dry_run(run)) }
-                section.panel {
-                    h2 { "What, and for whom" }
-                    (field("title", "Name").text(fields, wrong))
-                    (field("release", "Release").hint("Only signed ones can be brought to devices.").choice(&signed, fields, wrong))
-                    (field("target", "Devices").choice(&choices(&[
-                        ("everyone", "All devices of the product"), ("filter", "Whichever fulfil an expression when they check in"),
-                        ("snapshot", "Those that fulfil an expression now"), ("devices", "These devices")]), fields, wrong))
-                    div data-if="target=filter snapshot" { (field("expression", "Expression").hint("Such as: tag = site=berlin and heard < 7d").text(fields, wrong)) }
-                    div data-if="target=devices" { (field("devices", "Device ids").hint("With blanks or commas between them.").area(fields, wrong)) }
+impl Form<'_> {
+    /// The whole page: what was typed, what is wrong with it, and what a dry run has found.
+    pub(super) fn page(self, viewer: &Viewer, fields: &Fields, wrong: &Wrong, run: Option<&DryRun>) -> Page {
+        let Self { of, id, product, releases } = self;
+        let signed: Vec<(String, String)> = releases
+            .iter()
+            .map(|(id, release)| {
+                (id.to_string(), format!("{} {} ({})", release.package, release.version, revisions(release)))
+            })
+            .collect();
+        let body = html! {
+            div.head { div {
+                @match of {
+                    Purpose::New => { h1 { "New campaign for " (product.title) } p.quiet { "A draft: nothing is offered before others have approved it and somebody has started it." } }
+                    Purpose::Edit { title, .. } => { h1 { "Edit “" (title) "”" } p.quiet { "Approvals that were given are void with it, and whoever edits it cannot approve it." } }
                 }
-                section.panel {
-                    h2 { "Trial" }
-                    (field("trial", "Who gets it first").choice(&choices(&[
-                        ("devices", "A few devices"), ("filter", "Devices that fulfil an expression"), ("none", "Nobody in particular: no trial")]), fields, wrong))
-                    div data-if="trial=devices" { (field("trial_devices", "Device ids").hint("With blanks or commas between them.").area(fields, wrong)) }
-                    div data-if="trial=filter" { (field("trial_expression", "Expression").hint("Such as: tag = lab").text(fields, wrong)) }
-                    div.row data-if="trial=devices filter" {
-                        (field("trial_sample", "Judged from how many devices on").input_of("number", fields, wrong))
-                        (field("promotion", "Afterwards").choice(&choices(&[("by_person", "A person promotes it"), ("by_gate", "It goes on by itself")]), fields, wrong))
+            } }
+            @if !viewer.may(Action::RunCampaign, id) {
+                div.note.warn { strong { "You may try a plan out, but not make a campaign" } div { "Ask an administrator for the role operator, in this very product." } }
+            }
+            @if signed.is_empty() {
+                div.note.warn { strong { "There is no signed release" } div { "Upload a package and have it signed first: " a href=(format!("{}/releases", product_path(id))) { "packages" } "." } }
+            }
+            form.columns.wide-left method="post" action=(of.address(id)) {
+                (viewer.proof())
+                @if let Purpose::Edit { version, .. } = of { input type="hidden" name="version" value=(version.0); }
+                div.column {
+                    (wrong.summary())
+                    @if let Some(run) = run { (dry_run(run)) }
+                    section.panel {
+                        h2 { "What, and for whom" }
+                        (field("title", "Name").text(fields, wrong))
+                        (field("release", "Release").hint("Only signed ones can be brought to devices.").choice(&signed, fields, wrong))
+                        (field("target", "Devices").choice(&choices(&[
+                            ("everyone", "All devices of the product"), ("filter", "Whichever fulfil an expression when they check in"),
+                            ("snapshot", "Those that fulfil an expression now"), ("devices", "These devices")]), fields, wrong))
+                        div data-if="target=filter snapshot" { (field("expression", "Expression").hint("Such as: tag = site=berlin and heard < 7d").text(fields, wrong)) }
+                        div data-if="target=devices" { (field("devices", "Device ids").hint("With blanks or commas between them.").area(fields, wrong)) }
+                    }
+                    section.panel {
+                        h2 { "Trial" }
+                        (field("trial", "Who gets it first").choice(&choices(&[
+                            ("devices", "A few devices"), ("filter", "Devices that fulfil an expression"), ("none", "Nobody in particular: no trial")]), fields, wrong))
+                        div data-if="trial=devices" { (field("trial_devices", "Device ids").hint("With blanks or commas between them.").area(fields, wrong)) }
+                        div data-if="trial=filter" { (field("trial_expression", "Expression").hint("Such as: tag = lab").text(fields, wrong)) }
+                        div.row data-if="trial=devices filter" {
+                            (field("trial_sample", "Judged from how many devices on").input_of("number", fields, wrong))
+                            (field("promotion", "Afterwards").choice(&choices(&[("by_person", "A person promotes it"), ("by_gate", "It goes on by itself")]), fields, wrong))
+                        }
+                    }
+                    section.panel {
+                        h2 { "Stages" }
+                        p.quiet { "Parts of the fleet, one behind the other; the last ends at 100 %. Rows that are left empty do not count." }
+                        @for row in 1..=STAGES { (stage_row(row, fields, wrong)) }
                     }
                 }
-                section.panel {
-                    h2 { "Stages" }
-                    p.quiet { "Parts of the fleet, one behind the other; the last ends at 100 %. Rows that are left empty do not count." }
-                    @for row in 1..=STAGES { (stage_row(row, fields, wrong)) }
+                div.column {
+                    section.panel {
+                        h2 { "Gate behind each stage" }
+                        (field("sample_min", "Judged from how many devices on").input_of("number", fields, wrong))
+                        div.row {
+                            (field("failures_good", "Good up to, % failed").text(fields, wrong))
+                            (field("failures_bad", "Bad from, % failed").text(fields, wrong))
+                        }
+                        div.row {
+                            (field("silent_max", "Silent at most, %").text(fields, wrong))
+                            (field("soak", "Soak").hint("Such as 30m or 12h.").text(fields, wrong))
+                        }
+                        (field("on_failure", "If it fails").choice(&choices(&[
+                            ("pause", "Pause until a person decides"), ("stop", "Stop"), ("revert", "Stop and go back")]), fields, wrong))
+                        div data-if="on_failure=revert" { (field("revert_to", "Back to").choice(&signed, fields, wrong)) }
+                        (field("approvals", "How many people must approve").hint("Its author does not count.").input_of("number", fields, wrong))
+                    }
+                    section.panel {
+                        h2 { "When" }
+                        p.quiet { "Times in " (viewer.zone_name()) ". Left empty: at once, all day, without an end." }
+                        div.row {
+                            (field("start", "Not before").input_of("datetime-local", fields, wrong))
+                            (field("end", "No offers after").input_of("datetime-local", fields, wrong))
+                        }
+                        div.row {
+                            (field("window_from", "Daily from").input_of("time", fields, wrong))
+                            (field("window_until", "Daily until").input_of("time", fields, wrong))
+                        }
+                        (field("zone", "Zone of the daily window").hint("An IANA name; empty for each device's own.").text(fields, wrong))
+                    }
+                    section.panel {
+                        h2 { "Limits" }
+                        p.quiet { "Left empty: none." }
+                        (field("per_minute", "Devices offered a minute").input_of("number", fields, wrong))
+                        (field("downloads", "Devices downloading at once").input_of("number", fields, wrong))
+                        (field("per_site", "Devices downloading at once in a site").input_of("number", fields, wrong))
+                        (field("bandwidth", "Bytes a second").input_of("number", fields, wrong))
+                    }
+                    div.buttons {
+                        button.button name="do" value="dry-run" id="dry-run" { "Dry run" }
+                        @match of {
+                            Purpose::New => {
+                                button.button.first name="do" value="draft" id="submit-draft" { "Submit for approval" }
+                                a.button href=(format!("{}/campaigns", product_path(id))) { "Leave" }
+                            }
+                            Purpose::Edit { campaign, .. } => {
+                                button.button.first name="do" value="draft" id="submit-draft" { "Save" }
+                                a.button href=(campaign_path(campaign)) { "Leave it as it is" }
+                            }
+                        }
+                    }
                 }
             }
-            div.column {
-                section.panel {
-                    h2 { "Gate behind each stage" }
-                    (field("sample_min", "Judged from how many devices on").input_of("number", fields, wrong))
-                    div.row {
-                        (field("failures_good", "Good up to, % failed").text(fields, wrong))
-                        (field("failures_bad", "Bad from, % failed").text(fields, wrong))
-                    }
-                    div.row {
-                        (field("silent_max", "Silent at most, %").text(fields, wrong))
-                        (field("soak", "Soak").hint("Such as 30m or 12h.").text(fields, wrong))
-                    }
-                    (field("on_failure", "If it fails").choice(&choices(&[
-                        ("pause", "Pause until a person decides"), ("stop", "Stop"), ("revert", "Stop and go back")]), fields, wrong))
-                    div data-if="on_failure=revert" { (field("revert_to", "Back to").choice(&signed, fields, wrong)) }
-                    (field("approvals", "How many people must approve").hint("Its author does not count.").input_of("number", fields, wrong))
-                }
-                section.panel {
-                    h2 { "When" }
-                    p.quiet { "Times in " (viewer.zone_name()) ". Left empty: at once, all day, without an end." }
-                    div.row {
-                        (field("start", "Not before").input_of("datetime-local", fields, wrong))
-                        (field("end", "No offers after").input_of("datetime-local", fields, wrong))
-                    }
-                    div.row {
-                        (field("window_from", "Daily from").input_of("time", fields, wrong))
-                        (field("window_until", "Daily until").input_of("time", fields, wrong))
-                    }
-                    (field("zone", "Zone of the daily window").hint("An IANA name; empty for each device's own.").text(fields, wrong))
-                }
-                section.panel {
-                    h2 { "Limits" }
-                    p.quiet { "Left empty: none." }
-                    (field("per_minute", "Devices offered a minute").input_of("number", fields, wrong))
-                    (field("downloads", "Devices downloading at once").input_of("number", fields, wrong))
-                    (field("per_site", "Devices downloading at once in a site").input_of("number", fields, wrong))
-                    (field("bandwidth", "Bytes a second").input_of("number", fields, wrong))
-                }
-                div.buttons {
-                    button.button name="do" value="dry-run" id="dry-run" { "Dry run" }
-                    button.button.first name="do" value="draft" id="submit-draft" { "Submit for approval" }
-                    a.button href=(format!("{}/campaigns", product_path(id))) { "Leave" }
-                }
-            }
-        }
-    };
-    let crumbs = [
-        ("Fleet".to_owned(), "/".to_owned()),
-        (product.title.to_string(), product_path(id)),
-        ("Campaigns".to_owned(), format!("{}/campaigns", product_path(id))),
-    ];
-    Page::new("New campaign", Area::Fleet, body).under(crumbs)
+        };
+        let crumbs = [
+            ("Fleet".to_owned(), "/".to_owned()),
+            (product.title.to_string(), product_path(id)),
+            ("Campaigns".to_owned(), format!("{}/campaigns", product_path(id))),
+        ];
+        let title = match of {
+            Purpose::New => "New campaign".to_owned(),
+            Purpose::Edit { title, .. } => format!("Edit {title}"),
+        };
+        Page::new(title, Area::Fleet, body).under(crumbs)
+    }
 }
 
 fn revisions(release: &ReleaseRecord) -> String {

@@ -20,8 +20,9 @@ use super::parts::{
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::http::{Api, hex, unhex};
+use crate::rules::filter::Filter;
 use crate::rules::permission::Action;
-use crate::server::FileLine;
+use crate::server::{CommandError, FileLine};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 5;
@@ -171,6 +172,8 @@ pub(super) struct Listed {
     #[serde(default)]
     tag: String,
     #[serde(default)]
+    group: String,
+    #[serde(default)]
     status: String,
     #[serde(default)]
     heard: String,
@@ -186,6 +189,8 @@ impl Listed {
             "revoked" => device.status == DeviceStatus::Revoked,
             _ => true,
         };
+        let tag = self.tag.trim();
+        let is_tagged = tag.is_empty() || device.tags.iter().any(|one| **one == *tag);
         let is_silent = device.heard.0 > 0 && now.since(device.heard) > Millis(24 * 3_600_000);
         let heard = match self.heard.as_str() {
             "day" => device.heard.0 > 0 && !is_silent,
@@ -193,15 +198,19 @@ impl Listed {
             "never" => device.heard.0 == 0,
             _ => true,
         };
-        status && heard
+        is_tagged && status && heard
     }
 
     /// The address of the same list from another place on.
     fn address(&self, path: &str, after: &str) -> String {
         let mut query = String::new();
-        for (name, value) in
-            [("tag", self.tag.as_str()), ("status", &self.status), ("heard", &self.heard), ("after", after)]
-        {
+        for (name, value) in [
+            ("tag", self.tag.as_str()),
+            ("group", &self.group),
+            ("status", &self.status),
+            ("heard", &self.heard),
+            ("after", after),
+        ] {
             if !value.is_empty() {
                 query.push(if query.is_empty() { '?' } else { '&' });
                 query.push_str(&format!("{name}={}", super::parts::segment(value)));
@@ -225,10 +234,18 @@ pub(super) async fn devices(
         text => Some(Cursor(unhex("after", text)?)),
     };
     let tag = Some(listed.tag.trim()).filter(|tag| !tag.is_empty());
+    let groups = server.groups(&viewer.by, &id).await?;
+    let filter = match listed.group.as_str() {
+        "" => None,
+        name => Some(Filter::parse(&server.group(&viewer.by, &id, name).await?).map_err(CommandError::from)?),
+    };
     let (mut found, mut looked_at) = (Vec::new(), 0);
     // Few may fulfil what was asked for: the search goes on for a while, and then says that it is not over.
     for _ in 0..LOOKED_THROUGH_MAX {
-        let page = server.devices(&viewer.by, &id, tag, after.as_ref(), PAGE).await?;
+        let page = match &filter {
+            Some(filter) => server.devices_that(&viewer.by, &id, filter, after.as_ref(), PAGE).await?,
+            None => server.devices(&viewer.by, &id, tag, after.as_ref(), PAGE).await?,
+        };
         looked_at += page.devices.len();
         found.extend(page.devices.into_iter().filter(|(_, device)| listed.holds(device, now)));
         after = page.next;
@@ -237,6 +254,8 @@ pub(super) async fn devices(
         }
     }
     let path = product_path(&id);
+    let named = groups.iter().map(|(name, _)| (&**name, &**name));
+    let choices: Vec<(&str, &str)> = core::iter::once(("", "any")).chain(named).collect();
     let select = |name: &str, label: &str, chosen: &str, choices: &[(&str, &str)]| {
         html! {
             div.field {
@@ -253,6 +272,7 @@ pub(super) async fn devices(
             }
             form.bar-row action=(format!("{path}/devices")) {
                 div.field { label for="tag" { "Tag" } input id="tag" name="tag" value=(listed.tag) placeholder="site=berlin"; }
+                @if !groups.is_empty() { (select("group", "Group", &listed.group, &choices)) }
                 (select("status", "Status", &listed.status, &[("", "any"), ("active", "active"), ("quarantined", "quarantined"), ("revoked", "revoked")]))
                 (select("heard", "Heard", &listed.heard, &[("", "whenever"), ("day", "within a day"), ("silent", "silent for longer"), ("never", "never")]))
                 button.button { "Show" }

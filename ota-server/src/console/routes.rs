@@ -4,8 +4,8 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::{
-    administration, approvals, assets, audit, campaign, device, home, new_campaign, product, release,
-    sign_in, upload,
+    administration, approvals, assets, audit, campaign, device, edit_campaign, enrolments, groups, home,
+    new_campaign, product, release, sign_in, upload,
 };
 use crate::http::Api;
 
@@ -23,6 +23,10 @@ pub(super) fn router() -> Router<Api> {
         .route("/products/{product}/devices", get(product::devices))
         .route("/products/{product}/releases", get(product::releases))
         .route("/products/{product}/releases/new", get(upload::show).post(upload::make))
+        .route("/products/{product}/groups", get(groups::show).post(groups::set))
+        .route("/products/{product}/groups/remove", post(groups::remove))
+        .route("/products/{product}/enrolments", get(enrolments::show).post(enrolments::enrol))
+        .route("/products/{product}/enrolments/{enrolment}/remove", post(enrolments::remove))
         .route("/products/{product}/campaigns", get(product::campaigns))
         .route("/products/{product}/campaigns/new", get(new_campaign::show).post(new_campaign::make))
         .route("/approvals", get(approvals::show))
@@ -53,6 +57,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/releases/{release}", get(release::show))
         .route("/releases/{release}/{verb}", get(release::confirm).post(release::perform))
         .route("/campaigns/{campaign}", get(campaign::show))
+        .route("/campaigns/{campaign}/edit", get(edit_campaign::show).post(edit_campaign::save))
         .route("/campaigns/{campaign}/devices", get(campaign::attempts))
         .route("/campaigns/{campaign}/{verb}", get(campaign::confirm).post(campaign::perform))
 }

@@ -1,5 +1,7 @@
 //! Every page, light and dark, wide and narrow: accessible, and photographed for people to look at.
 
+use ota_server::{NewEnrolment, Proof};
+
 use crate::browser::Browser;
 use crate::devices::{self, Fate};
 use crate::support::{World, gate, machine, plan, plan_with_trial};
@@ -23,7 +25,12 @@ async fn every_page_is_accessible_in_light_and_dark() {
         target: draft.target,
         plan: plan_with_trial(gate(3, 50_000), &["lamp-000", "lamp-001", "lamp-002"]),
     };
-    world.server.draft_campaign(&machine(), draft).await.unwrap();
+    let drafted = world.server.draft_campaign(&machine(), draft).await.unwrap();
+    let (server, product) = (&world.server, &world.product);
+    server.pin_device(&machine(), &lamps[7].parse().unwrap(), "it is measured in the lab").await.unwrap();
+    server.set_group(&machine(), product, "the first ten", "id = lamp-00*").await.unwrap();
+    let new = NewEnrolment { tags: vec!["batch=7".into()], uses_max: 100, ..NewEnrolment::default() };
+    server.enrol(&machine(), product, &[Proof::Token(b"a token of the factory")], &new).await.unwrap();
 
     browser.go("/sign-in").await;
     photographs(&browser, "sign-in").await;
@@ -44,6 +51,12 @@ async fn every_page_is_accessible_in_light_and_dark() {
         ("pause", format!("/campaigns/{campaign}/pause")),
         ("device", "/devices/lamp-003".to_owned()),
         ("revoke", "/devices/lamp-003/revoke".to_owned()),
+        ("pinned", "/devices/lamp-007".to_owned()),
+        ("retry", format!("/campaigns/{campaign}/retry")),
+        ("edit", format!("/campaigns/{drafted}/edit")),
+        ("groups", "/products/lamp/groups".to_owned()),
+        ("group", "/products/lamp/devices?group=the%20first%20ten".to_owned()),
+        ("enrolments", "/products/lamp/enrolments".to_owned()),
         ("release", format!("/releases/{release}")),
         ("withdraw", format!("/releases/{release}/withdraw")),
         ("approvals", "/approvals".to_owned()),

@@ -78,6 +78,13 @@ async fn a_package_goes_from_a_dropped_file_to_a_finished_rollout() {
     browser.until_it_says("What it would do").await;
     browser.until_it_says("24 devices looked at").await;
     browser.click("#submit-draft").await;
+    // She sees that its name is wrong: the form comes back with all that she had typed.
+    browser.click("#edit").await;
+    assert_eq!(browser.find("#title").await.prop("value").await.unwrap().as_deref(), Some("Winter light"));
+    assert_eq!(browser.find("#sample_min").await.prop("value").await.unwrap().as_deref(), Some("20"));
+    browser.fill("#title", "Winter light 2.0").await;
+    browser.click("#submit-draft").await;
+    browser.until_it_says("Winter light 2.0").await;
     browser.until_it_says("A draft: nothing is offered yet").await;
     let campaign = browser.path().await;
     assert!(!browser.has("#verb-approve").await, "its author cannot approve");

@@ -15,6 +15,7 @@ use crate::console::trouble::Trouble;
 use crate::console::verb::Command;
 use crate::console::viewer::Viewer;
 use crate::http::Api;
+use crate::rules::campaign::can_retry_stage;
 use crate::rules::permission::Action;
 use crate::server::{CommandError, ProgressReport, Server};
 
@@ -26,6 +27,7 @@ pub(super) enum Verb {
     Start,
     Promote,
     Resume,
+    Retry,
     Accept,
     SkipSoak,
     Consent,
@@ -41,6 +43,7 @@ impl Command for Verb {
         Self::Start,
         Self::Promote,
         Self::Resume,
+        Self::Retry,
         Self::Accept,
         Self::SkipSoak,
         Self::Consent,
@@ -56,6 +59,7 @@ impl Command for Verb {
             Self::Start => "start",
             Self::Promote => "promote",
             Self::Resume => "resume",
+            Self::Retry => "retry",
             Self::Accept => "accept",
             Self::SkipSoak => "skip-soak",
             Self::Consent => "consent",
@@ -72,6 +76,7 @@ impl Command for Verb {
             Self::Start => "Start",
             Self::Promote => "Promote",
             Self::Resume => "Resume",
+            Self::Retry => "Retry failed",
             Self::Accept => "Accept what was seen",
             Self::SkipSoak => "Skip the soak",
             Self::Consent => "Consent to the change",
@@ -88,6 +93,7 @@ impl Command for Verb {
             Self::Start => "The campaign was started.",
             Self::Promote => "The campaign goes to the fleet.",
             Self::Resume => "The campaign goes on.",
+            Self::Retry => "Devices that had failed get another offer when they check in next.",
             Self::Accept | Self::SkipSoak => {
                 "The change was asked for; it is made once enough people have consented."
             }
@@ -101,7 +107,7 @@ impl Command for Verb {
     fn class(self) -> &'static str {
         match self {
             Self::Stop => "danger",
-            Self::Pause | Self::Prepare | Self::Accept | Self::SkipSoak | Self::Drop => "",
+            Self::Pause | Self::Prepare | Self::Retry | Self::Accept | Self::SkipSoak | Self::Drop => "",
             Self::Approve | Self::Start | Self::Promote | Self::Resume | Self::Consent => "first",
         }
     }
@@ -115,6 +121,7 @@ impl Verb {
             Self::Prepare
             | Self::Start
             | Self::Resume
+            | Self::Retry
             | Self::Accept
             | Self::SkipSoak
             | Self::Drop
@@ -124,7 +131,7 @@ impl Verb {
     }
 
     const fn wants_reason(self) -> bool {
-        matches!(self, Self::Pause | Self::Stop | Self::Accept | Self::SkipSoak)
+        matches!(self, Self::Pause | Self::Stop | Self::Retry | Self::Accept | Self::SkipSoak)
     }
 
     /// Whether it makes sense for a campaign as it is. The rules decide again.
@@ -139,6 +146,7 @@ impl Verb {
             Self::Start => campaign.state == S::Draft && !unprepared,
             Self::Promote => campaign.state == S::Trialled,
             Self::Resume => campaign.state == S::Paused,
+            Self::Retry => can_retry_stage(campaign, 0).is_ok() || can_retry_stage(campaign, 1).is_ok(),
             Self::Accept => is_judged && campaign.progress.passed.is_none() && !is_amended,
             Self::SkipSoak => is_judged && campaign.progress.passed.is_some() && !is_amended,
             Self::Consent | Self::Drop => is_amended,
@@ -161,8 +169,11 @@ pub(super) fn buttons(viewer: &Viewer, id: CampaignId, campaign: &Campaign) -> M
         };
         verb.fits(campaign) && !is_own && viewer.may(verb.action(), &campaign.product)
     };
+    let may_edit =
+        campaign.state == CampaignState::Draft && viewer.may(Action::RunCampaign, &campaign.product);
     html! {
         div.buttons {
+            @if may_edit { a.button id="edit" href=(format!("{}/edit", campaign_path(id))) { "Edit" } }
             @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
                 (verb.link(&campaign_path(id)))
             }
@@ -206,6 +217,7 @@ pub(crate) async fn perform(
             Verb::Start => server.start_campaign(by, id).await,
             Verb::Promote => server.promote_campaign(by, id).await,
             Verb::Resume => server.resume_campaign(by, id).await,
+            Verb::Retry => server.retry_failed(by, id, reason).await.map(drop),
             Verb::Pause => server.pause_campaign(by, id, reason).await,
             Verb::Stop => server.stop_campaign(by, id, reason).await,
         };
@@ -243,7 +255,7 @@ async fn page(
     let title = format!("{} {}", verb.title(), campaign.title);
     let body = html! {
         section.panel.form {
-            h1 { (verb.title()) " “" (campaign.title) "”?" }
+            h1 { (verb.title()) ": “" (campaign.title) "”?" }
             (wrong.summary())
             h2 { "What it does" }
             ul { @for effect in &effects { li { (effect) } } }
@@ -262,7 +274,7 @@ async fn page(
                 }
                 (plan::facts(viewer, &campaign.plan))
             }
-            form method="post" action=(verb.address(&campaign_path(id))) {
+            form.form method="post" action=(verb.address(&campaign_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Approve { input type="hidden" name="seen" value=(report.hash); }
                 @if verb == Verb::Consent && let Some(hash) = report.amendment_hash { input type="hidden" name="seen" value=(hash); }
@@ -325,6 +337,7 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
             format!("Offers go on where they were interrupted: {} have not been reached yet.", devices(waiting)),
             "Gates and soaks go on from what they have seen; they are longer by the pause.".to_owned(),
         ],
+        Verb::Retry => retry_effects(report),
         Verb::Accept | Verb::SkipSoak | Verb::Consent | Verb::Drop => amendment_effects(verb, report),
         Verb::Pause => vec![
             format!("{} that have not been reached yet get nothing until it is resumed.", devices(waiting)),
@@ -338,6 +351,27 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
             "It cannot be started again.".to_owned(),
         ],
     }
+}
+
+/// The same for trying again what has failed: not what a gate still judges.
+fn retry_effects(report: &ProgressReport) -> Vec<String> {
+    let (mut again, mut judged) = (0, 0);
+    for (stage, shown) in super::stages::evidence(report) {
+        let failed = shown.failed_in_all();
+        match can_retry_stage(&report.campaign, stage) {
+            Ok(()) => again += failed,
+            Err(_) => judged += failed,
+        }
+    }
+    vec![
+        format!("{} that have failed get another offer when they check in next.", devices(again)),
+        format!(
+            "{} that have failed in the present stage are left alone: its gate still judges them.",
+            devices(judged)
+        ),
+        "Devices that are quarantined or revoked are left alone as well.".to_owned(),
+        "Their failures no longer count among those of the campaign.".to_owned(),
+    ]
 }
 
 /// The same for changes of a running campaign.
