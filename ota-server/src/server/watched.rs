@@ -1,12 +1,13 @@
-//! The store as the server sees it: what fails is remembered until a commit succeeds, so that people are told.
+//! The store as the server sees it: what fails is remembered until a commit succeeds, so that people are told; and each
+//! decision that a commit made durable gets its line in the log.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use ota_core::fleet::{
-    AuditEntry, CounterKey, CounterPrefix, Cursor, FleetStore, Key, Lease, LeaseRequest, Outcome, Page,
-    Query, StoreError, StoreErrorKind, Stored, Unit,
+    AuditDraft, AuditEntry, CounterKey, CounterPrefix, Cursor, FleetStore, Key, Lease, LeaseRequest, Outcome,
+    Page, Query, StoreError, StoreErrorKind, Stored, Unit,
 };
 
 /// A store whose last commit is known to have gone well or not.
@@ -33,11 +34,33 @@ impl WatchedStore {
     }
 }
 
+/// One line for each decision of a person or of a campaign's own plan: what the audit chain has of it.
+#[cfg(feature = "http")]
+fn tell(draft: &AuditDraft) {
+    tracing::info!(
+        action = draft.action,
+        subject = draft.subject,
+        product = draft.product,
+        by = draft.principal,
+        detail = draft.detail,
+        "decided"
+    );
+}
+
+/// Whoever embeds the server alone reads the audit chain.
+#[cfg(not(feature = "http"))]
+const fn tell(_: &AuditDraft) {}
+
 #[async_trait]
 impl FleetStore for WatchedStore {
     async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
         let writes: usize = units.iter().map(|unit| unit.writes.len()).sum();
+        let decided: Vec<Vec<AuditDraft>> = units.iter().map(|unit| unit.audit.clone()).collect();
         let outcome = self.store.commit(units).await;
+        if let Ok(outcomes) = &outcome {
+            let committed = outcomes.iter().zip(&decided).filter(|(one, _)| **one == Outcome::Committed);
+            committed.flat_map(|(_, drafts)| drafts).for_each(tell);
+        }
         let trouble = match &outcome {
             Ok(_) => {
                 self.written.fetch_add(u64::try_from(writes).unwrap_or(u64::MAX), Ordering::Relaxed);

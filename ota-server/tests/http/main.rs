@@ -1,5 +1,6 @@
 //! The HTTP API over a real socket, with the real stores in a temporary folder.
 
+mod bodies;
 mod editing;
 mod fleet;
 mod input;

@@ -334,3 +334,23 @@ fn shells_can_complete_commands_and_help_tells_the_exit_codes() {
     }
     assert!(ota.good(&["--help"]).contains("3  the server cannot be reached"));
 }
+
+#[test]
+fn each_decision_is_one_line_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let server = Server::start_logging(folder.path(), &log);
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.json(&["init", "pump", "--keys", "keys", "--approvals", "1"]);
+    admin.good(&["device", "add", "--product", "pump", "pump-1"]);
+    admin.good(&["device", "revoke", "pump-1", "--reason", "a \"stolen\" one"]);
+    server.stop();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("device.revoke")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    for part in
+        ["INFO", "decided", "subject=\"pump-1\"", "product=\"pump\"", "by=\"administrator\"", "stolen"]
+    {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
+    }
+}

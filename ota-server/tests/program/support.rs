@@ -101,26 +101,27 @@ impl Server {
         Self::start_with(folder, &[])
     }
 
+    /// Starts it so that what it logs is in a file.
+    pub(crate) fn start_logging(folder: &Path, log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self::start_saying(folder, &[], &["--log", "info"], log.into())
+    }
+
     pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
         Self::start_by(folder, &[], more)
     }
 
     /// Starts it by a program that takes it and its arguments as its own last ones, and becomes it.
     pub(crate) fn start_by(folder: &Path, by: &[&str], more: &[&str]) -> Self {
+        Self::start_saying(folder, by, &[&["--log", "warn"], more].concat(), Stdio::inherit())
+    }
+
+    fn start_saying(folder: &Path, by: &[&str], more: &[&str], log: Stdio) -> Self {
         let data = folder.join("data").to_str().unwrap().to_owned();
-        let arguments = [
-            "serve",
-            "--data",
-            &data,
-            "--http-listen",
-            "127.0.0.1:0",
-            "--mqtt-listen",
-            "127.0.0.1:0",
-            "--log",
-            "warn",
-        ];
+        let arguments =
+            ["serve", "--data", &data, "--http-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"];
         let mut command = Ota::new(folder).command_by(by, &[&arguments, more].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let (mut address, mut broker, mut token, mut link) = (None, None, None, None);
         loop {
