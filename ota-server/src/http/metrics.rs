@@ -138,6 +138,12 @@ pub(super) async fn metrics(State(api): State<Api>, Caller(by): Caller) -> Resul
     for (code, count) in api.server.refusals() {
         text.line("ota_refusals_total", &format!("code=\"{}\"", word(&code)), count);
     }
+    text.family(
+        "ota_check_ins_put_off_total",
+        "counter",
+        "Check-ins that were too many at once and put off.",
+    );
+    text.line("ota_check_ins_put_off_total", "", api.server.check_ins_put_off());
     text.family("ota_live_viewers", "gauge", "Streams of live views that are open.");
     text.line("ota_live_viewers", "", api.live.viewers());
     text.family("ota_devices", "gauge", "Registered devices, by product.");

@@ -112,6 +112,7 @@ impl Running {
             .secrets(stores::secrets(settings, &installation)?)
             .config(Config {
                 next_check_in: settings.check_in,
+                check_ins_per_second_max: settings.check_ins_per_second,
                 assignment_life: settings.assignment_life,
                 cache_bytes_max: settings.cache_bytes,
                 refresh_every: stores::refresh_every(&settings.store),

@@ -203,6 +203,12 @@ pub const SETTINGS: &[Setting] = &[
         "when a device with nothing to do checks in again",
     ),
     setting(
+        "devices.check_ins_per_second",
+        "5000",
+        "a number from 1 to 1000000, or 0 for any number",
+        "how many check-ins are taken in a second; those above it are told to come back a little later",
+    ),
+    setting(
         "devices.assignment_life",
         "1h",
         "a span from 1m to 1d",
@@ -370,6 +376,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// When a device with nothing to do checks in again.
     pub check_in: Millis,
+    /// How many check-ins are taken in a second; 0 for any number.
+    pub check_ins_per_second: u32,
     /// How long an assignment is good for.
     pub assignment_life: Millis,
     /// Whom to tell about campaigns, if anybody.
@@ -620,6 +628,9 @@ impl Layers {
             file_bytes_max: self.read("http.file_mib_max", mib)?,
             broker: self.broker()?,
             check_in: self.read("devices.check_in", |text| span(text, 1000, 7 * 86_400_000))?,
+            check_ins_per_second: self.read("devices.check_ins_per_second", |text| {
+                text.parse().ok().filter(|rate| *rate <= 1_000_000)
+            })?,
             assignment_life: self.read("devices.assignment_life", |text| span(text, 60_000, 86_400_000))?,
             webhook: self.webhook()?,
             inside: self.read("calls.inside_networks", |text| match text {

@@ -69,7 +69,10 @@ impl Server {
                 continue;
             }
             match self.hear(dialect, &device, &payload) {
-                Ok(Heard::CheckIn(said)) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
+                Ok(Heard::CheckIn(said)) => match self.admit() {
+                    Ok(()) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
+                    Err(retry_after) => self.say(&mut out, dialect, &device, &Said::Busy { retry_after }),
+                },
                 Ok(Heard::Report(said)) => kinds.push(Event { device, kind: Kind::Report(said, dialect) }),
                 Ok(Heard::WantBlocks(said)) => {
                     let count = requests.entry(device.clone()).or_insert(0);
@@ -131,6 +134,13 @@ impl Server {
         let is_under_way = self.inner.begun.get(&(device.clone(), said.offer)).is_some();
         let granted = self.granted(device, &said).ok()?;
         (is_under_way || granted.campaign.0 == 0).then_some((said, granted))
+    }
+
+    /// Takes a check-in now, or says when.
+    fn admit(&self) -> Result<(), Millis> {
+        let mut chance = [0; 2];
+        self.inner.entropy.fill(&mut chance);
+        self.inner.admission.admit(self.now(), u16::from_be_bytes(chance))
     }
 
     fn hear(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Result<Heard, RefuseCode> {

@@ -7,6 +7,7 @@
 //!
 //! [`Server::run`] joins both into a loop; a simulation calls them itself, with its own clock.
 
+mod admission;
 mod checkpoint;
 mod chronicle;
 mod commands;
@@ -43,6 +44,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::admission::Admission;
 pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, CheckpointSink};
 use self::checkpoint::{Checkpoints, Followed};
 pub use self::chronicle::{AuditPage, CampaignLog};
@@ -76,6 +78,8 @@ use crate::engine::decide::AssignmentSigner;
 pub struct Config {
     /// When a device that has nothing to do should check in again.
     pub next_check_in: Millis,
+    /// How many check-ins a second are taken from devices that can be told to wait; 0 for any number.
+    pub check_ins_per_second_max: u32,
     /// How long an assignment is good for.
     pub assignment_life: Millis,
     /// How much memory blocks may take, in bytes.
@@ -110,6 +114,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             next_check_in: Millis(6 * 3_600_000),
+            check_ins_per_second_max: 0,
             assignment_life: Millis(3_600_000),
             cache_bytes_max: 256 << 20,
             begun_max: 100_000,
@@ -174,6 +179,7 @@ struct Inner {
     elsewhere: Mutex<elsewhere::Waiting>,
     fetcher: Option<Arc<dyn Fetcher>>,
     refusals: Refusals,
+    admission: Admission,
     /// How many devices small stages have.
     group_sizes: Mutex<HashMap<(CampaignId, u16), groups::GroupSize>>,
     /// When the spread of revisions over each product is noted next.
@@ -296,6 +302,7 @@ impl Builder {
             looked: Mutex::default(),
             followed: Mutex::default(),
             refusals: Refusals::default(),
+            admission: Admission::new(self.config.check_ins_per_second_max),
             group_sizes: Mutex::default(),
             courses_due: Mutex::default(),
             name,
@@ -435,6 +442,12 @@ impl Server {
     #[must_use]
     pub fn refusals(&self) -> Vec<(RefuseCode, u64)> {
         self.inner.refusals.all()
+    }
+
+    /// How many check-ins were put off since the start, because too many came at once.
+    #[must_use]
+    pub fn check_ins_put_off(&self) -> u64 {
+        self.inner.admission.put_off()
     }
 
     /// Unpredictable bytes.

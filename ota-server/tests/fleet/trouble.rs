@@ -14,8 +14,9 @@ use ota_core::fleet::{
 };
 use ota_core::number::FileIndex;
 use ota_core::text::DeviceIdBuf;
+use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, Report, ReportCode, Up};
-use ota_server::{AuditCheck, CommandError, KeySigner, NewDevice, Server};
+use ota_server::{AuditCheck, CommandError, Config, KeySigner, NewDevice, Server};
 
 use crate::support::*;
 
@@ -226,4 +227,42 @@ async fn while_the_store_fails_every_device_is_answered_and_ticks_keep_their_dis
         (100..120).contains(&commits),
         "{commits}: one for each device, and a few of ticks that back off"
     );
+}
+
+#[tokio::test]
+async fn a_storm_of_check_ins_is_taken_at_a_bounded_rate_and_everybody_comes_in() {
+    let mut world = World::new().await;
+    let server = Server::builder(
+        Arc::clone(&world.store) as _,
+        Arc::clone(&world.blobs) as _,
+        Arc::clone(&world.link) as _,
+        Arc::new(Seeded::new(9)),
+    );
+    let config = Config { check_ins_per_second_max: 10, ..Config::default() };
+    let server = server.clock(Arc::clone(&world.clock) as _).signer(Arc::new(KeySigner::for_all(key(4))));
+    world.server = server.config(config).start().await.unwrap();
+    let names: Vec<String> = (0..60).map(|number| format!("lamp-{number:02}")).collect();
+    let new: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), [].as_slice())).collect();
+    world.register(&new).await;
+    // When each device comes next; all at once at first.
+    let mut waiting: Vec<(u64, Lamp)> = names.iter().map(|name| (0, Lamp::new(name, "1.0"))).collect();
+    let (mut now, mut rounds) = (0, 0);
+    while let Some(due) = waiting.iter().map(|(due, _)| *due).min() {
+        world.pass(Millis(due.saturating_sub(now)));
+        (now, rounds) = (now.max(due), rounds + 1);
+        let mut later = Vec::new();
+        for (due, mut lamp) in waiting {
+            if due > now {
+                later.push((due, lamp));
+                continue;
+            }
+            match lamp.check_in(&world).await {
+                Answer::Busy(wait) => later.push((now + wait.0, lamp)),
+                answer => assert!(matches!(answer, Answer::UpToDate { .. }), "{answer:?}"),
+            }
+        }
+        waiting = later;
+    }
+    assert!(world.server.check_ins_put_off() >= 50);
+    assert!(rounds > 3 && now < 30_000, "{rounds} rounds, {now} ms");
 }

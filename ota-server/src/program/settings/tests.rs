@@ -35,6 +35,7 @@ fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
         ("mqtt.clients", "anybody"),
         ("mqtt.ca", "no-such-file.pem"),
         ("devices.check_in", "8d"),
+        ("devices.check_ins_per_second", "many"),
         ("devices.assignment_life", "1s"),
         ("webhook.url", "ftp://x"),
         ("calls.inside_networks", "maybe"),
