@@ -40,8 +40,10 @@ mod routes;
 mod sessions;
 mod system;
 pub(crate) mod trace;
+mod uploads;
 mod versions;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use axum::Router;
@@ -64,6 +66,8 @@ pub type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;
 pub struct Options {
     /// Largest file that can be uploaded, in bytes.
     pub file_bytes_max: u64,
+    /// How long an upload that goes on over several requests may rest before it is dropped.
+    pub upload_idle_max: Duration,
     /// What `GET /api/v1/installation` tells.
     pub installation: InstallationView,
     /// Whether everything besides the store is ready, for `GET /health/ready`.
@@ -79,10 +83,11 @@ impl Options {
 }
 
 impl Default for Options {
-    /// 4 GiB for a file, nothing told about the installation, ready when the store is.
+    /// 4 GiB for a file, 15 minutes for an upload that rests, nothing told about the installation, ready when the store is.
     fn default() -> Self {
         Self {
             file_bytes_max: 4 << 30,
+            upload_idle_max: Duration::from_secs(15 * 60),
             installation: InstallationView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 assignment_key: None,
@@ -103,6 +108,7 @@ pub(crate) struct Api {
     answers: Arc<idempotency::Answers>,
     live: Arc<live::Live>,
     requests: Arc<metrics::Requests>,
+    uploads: Arc<uploads::Uploads>,
 }
 
 /// The API as a router. Mount it at the root of a host, or nest it.
@@ -119,6 +125,7 @@ pub(crate) fn router_with(server: Server, options: Options, more: Router<Api>) -
         answers: Arc::default(),
         live: Arc::default(),
         requests: Arc::default(),
+        uploads: Arc::default(),
     };
     routes::router(api, more)
 }

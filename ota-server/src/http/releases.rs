@@ -20,7 +20,7 @@ use super::input::{Ask, Id, Json, Raw};
 use super::{Api, Problem, body, list, system};
 
 /// How long an upload may stand still before it is given up.
-const STALL_MAX: Duration = Duration::from_secs(60);
+pub(super) const STALL_MAX: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +28,17 @@ pub(super) struct UploadQuery {
     /// The unit of its block map in bytes, a power of two from 256 to 1048576; 0 for no block map.
     #[serde(default = "unit")]
     unit: u32,
+}
+
+impl UploadQuery {
+    /// The unit of the block map.
+    pub(super) fn unit(&self) -> Result<u32, Problem> {
+        let is_unit = self.unit.is_power_of_two() && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&self.unit);
+        if self.unit != 0 && !is_unit {
+            return Err(Problem::invalid("unit: expected 0, or a power of two from 256 to 1048576"));
+        }
+        Ok(self.unit)
+    }
 }
 
 const fn unit() -> u32 {
@@ -43,15 +54,12 @@ pub(super) async fn upload(
     headers: HeaderMap,
     mut bytes: Body,
 ) -> Result<Created<ContentBody>, Problem> {
-    let is_unit = query.unit.is_power_of_two() && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&query.unit);
-    if query.unit != 0 && !is_unit {
-        return Err(Problem::invalid("unit: expected 0, or a power of two from 256 to 1048576"));
-    }
+    let unit = query.unit()?;
     let limit = api.options.file_bytes_max;
     let too_large = || Problem::too_large(format!("a file has at most {limit} bytes"));
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut upload = api.server.upload(&by, &product, query.unit).await?;
+    let mut upload = api.server.upload(&by, &product, unit).await?;
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }

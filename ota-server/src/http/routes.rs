@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Router, middleware};
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use super::auth::Visitor;
 use super::openapi::{self, Route, describe};
 use super::{
     Api, Problem, auth, campaigns, devices, enrolments, export, groups, idempotency, input, live, metrics,
-    people, products, releases, sessions, system, trace,
+    people, products, releases, sessions, system, trace, uploads,
 };
 
 /// Makes a table of routes, a router and descriptions from one list, so that they cannot differ.
@@ -89,6 +89,10 @@ routes! {
     post "/api/v1/products/{product}/enrolments", "Let devices register themselves, by certificates or by a token" => enrolments::enrol,
     delete "/api/v1/products/{product}/enrolments/{enrolment}", "Take an enrolment back; registered devices stay" => enrolments::remove,
     post "/api/v1/products/{product}/files", "Upload a file" => releases::upload,
+    post "/api/v1/products/{product}/uploads", "Begin an upload that can be gone on with after it broke off" => uploads::begin,
+    get "/api/v1/uploads/{upload}", "Tell how much of an upload has arrived" => uploads::show,
+    patch "/api/v1/uploads/{upload}", "Send the next piece of an upload" => uploads::append,
+    delete "/api/v1/uploads/{upload}", "Drop an upload" => uploads::remove,
     get "/api/v1/products/{product}/releases", "List releases" => releases::list,
     post "/api/v1/products/{product}/releases", "Make a draft of a release" => releases::draft,
     get "/api/v1/products/{product}/campaigns", "List campaigns, newest first" => campaigns::list,

@@ -13,7 +13,7 @@ use ureq::{Agent, AsSendBody, Body, SendBody};
 use super::Failure;
 use super::keys::write_secret;
 use crate::http::Problem;
-use crate::http::body::Items;
+use crate::http::body::{Items, UploadView};
 
 /// Where a server that nothing else is known of is looked for.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8480";
@@ -22,7 +22,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Entries of a list that are asked for at once.
 const PAGE: usize = 500;
 /// The exit code for a server that cannot be reached.
-const UNREACHABLE: u8 = 3;
+pub(super) const UNREACHABLE: u8 = 3;
+const BYTES: &str = "application/octet-stream";
 
 /// What `ota login` keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl Client {
     /// # Errors
     /// [`Failure`] with what the server says, or exit code 3 if it cannot be reached.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        json(self.run(Method::GET, path, None, SendBody::none())?)
+        json(self.run(Method::GET, path, &[], SendBody::none())?)
     }
 
     /// Asks for a list, page by page until its end. `path` may have a query.
@@ -148,7 +149,7 @@ impl Client {
     /// # Errors
     /// [`Failure`].
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
-        read(self.run(Method::GET, path, None, SendBody::none())?)
+        read(self.run(Method::GET, path, &[], SendBody::none())?)
     }
 
     /// Tells the server to do something that answers with JSON.
@@ -177,12 +178,29 @@ impl Client {
         length: u64,
         bytes: &mut dyn Read,
     ) -> Result<T, Failure> {
-        json(self.run(
-            Method::POST,
-            path,
-            Some(("application/octet-stream", Some(length))),
-            SendBody::from_reader(bytes),
-        )?)
+        let length = length.to_string();
+        let headers = [("content-type", BYTES), ("content-length", &length)];
+        json(self.run(Method::POST, path, &headers, SendBody::from_reader(bytes))?)
+    }
+
+    /// Sends the rest of an upload: everything from `offset` on, of which there are `length` bytes.
+    ///
+    /// # Errors
+    /// [`Failure`]; exit code 3 if the connection broke off.
+    pub(super) fn send_rest(
+        &self,
+        path: &str,
+        (offset, length): (u64, u64),
+        bytes: &mut dyn Read,
+    ) -> Result<UploadView, Failure> {
+        let (offset, length) = (offset.to_string(), length.to_string());
+        let headers = [
+            ("content-type", BYTES),
+            ("content-length", &*length),
+            ("upload-offset", &offset),
+            ("upload-complete", "?1"),
+        ];
+        json(self.run(Method::PATCH, path, &headers, SendBody::from_reader(bytes))?)
     }
 
     fn with_json(
@@ -193,22 +211,19 @@ impl Client {
     ) -> Result<Response<Body>, Failure> {
         let bytes =
             serde_json::to_vec(body).map_err(|why| Failure::caused("cannot write the request", &why, ""))?;
-        self.run(method, path, Some(("application/json", None)), bytes.as_slice())
+        self.run(method, path, &[("content-type", "application/json")], bytes.as_slice())
     }
 
     fn run(
         &self,
         method: Method,
         path: &str,
-        content: Option<(&str, Option<u64>)>,
+        headers: &[(&str, &str)],
         body: impl AsSendBody,
     ) -> Result<Response<Body>, Failure> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some((kind, length)) = content {
-            request = request.header("content-type", kind);
-            if let Some(length) = length {
-                request = request.header("content-length", length);
-            }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);

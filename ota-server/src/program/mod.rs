@@ -17,6 +17,7 @@ mod serve;
 mod settings;
 mod stores;
 mod tls;
+mod upload;
 mod webhooks;
 
 use std::ffi::OsString;

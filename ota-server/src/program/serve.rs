@@ -155,6 +155,7 @@ impl Running {
                 let devices = devices.clone();
                 move || devices.ready()
             }),
+            ..http::Options::default()
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));

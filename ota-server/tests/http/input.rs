@@ -71,7 +71,7 @@ fn a_file_over_the_limit_leaves_nothing_behind() {
     assert_eq!(walk(&world.folder.path().join("files")).len(), 2);
 }
 
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()

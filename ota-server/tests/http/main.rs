@@ -10,3 +10,4 @@ mod roles;
 mod sessions;
 mod story;
 mod support;
+mod uploads;

@@ -101,6 +101,11 @@ fn rules(release: &str) -> Vec<Rule> {
             json!({ "devices": [{ "id": "new" }] }),
         ),
         rule("post", "/api/v1/products/{product}/files", &[Developer], Product, json!({})),
+        rule("post", "/api/v1/products/{product}/uploads", &[Developer], Product, null()),
+        // Whose upload it is decides, and here it is nobody's.
+        rule("get", "/api/v1/uploads/{upload}", ALL, Anybody, null()),
+        rule("patch", "/api/v1/uploads/{upload}", ALL, Anybody, json!({})),
+        rule("delete", "/api/v1/uploads/{upload}", ALL, Anybody, null()),
         rule("get", "/api/v1/products/{product}/releases", ALL, Product, null()),
         rule(
             "post",
@@ -193,6 +198,7 @@ fn every_route_lets_in_whom_it_should_and_nobody_else() {
         path.replace("{name}", "somebody")
             .replace("{group}", "north")
             .replace("{enrolment}", &"00".repeat(32))
+            .replace("{upload}", &"00".repeat(16))
     };
     let mut callers = Vec::new();
     for role in RoleBody::ALL {

@@ -8,6 +8,7 @@ mod postgres;
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest of it")]
 mod postgres_server;
 mod support;
+mod uploads;
 mod webhooks;
 
 use std::os::unix::fs::PermissionsExt as _;

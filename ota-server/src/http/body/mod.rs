@@ -43,7 +43,7 @@ pub use product::{
 };
 pub use release::{
     BlockMapBody, ContentBody, FieldError, FileInput, FileView, FixInput, ReleaseInput, ReleaseRef,
-    ReleaseView, RequirementBody,
+    ReleaseView, RequirementBody, UploadView,
 };
 pub use store::{BackupInput, BackupView, CompactedView, DifferenceView, RecountView};
 pub use units::{Share, Span, Time, UnitError};

@@ -39,6 +39,18 @@ pub struct BlockMapBody {
     pub sha256: String,
 }
 
+/// An upload that goes on over several requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UploadView {
+    /// Its id.
+    pub id: String,
+    /// How many bytes have arrived.
+    pub offset: u64,
+    /// What it has become, once it is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentBody>,
+}
+
 impl From<Uploaded> for ContentBody {
     fn from(uploaded: Uploaded) -> Self {
         Self {

@@ -35,6 +35,7 @@ use crate::http::body::{
 };
 use crate::program::client::{Client, Login, segment};
 use crate::program::output::{Format, plain, table};
+use crate::program::upload::upload as send_file;
 use crate::program::{Failure, PublicKey, read_signer};
 use crate::rules::release::Verifier;
 use crate::server::{Clock as _, SystemClock};
@@ -397,10 +398,9 @@ fn upload_file(
         bar.set_style(style);
     }
     bar.set_message(file.name.clone());
-    let opened = File::open(&file.path)
+    let mut opened = File::open(&file.path)
         .map_err(|why| Failure::caused(format_args!("cannot read {}", file.path.display()), &why, ""))?;
-    let path = format!("/api/v1/products/{product}/files?unit={unit}");
-    let content: ContentBody = client.send(&path, file.size, &mut bar.wrap_read(opened))?;
+    let content = send_file(client, (product, unit), (&mut opened, file.size), &bar)?;
     bar.finish_and_clear();
     if content.sha256 != file.sha256.to_string() {
         let way_out = "did the file change meanwhile? Build and upload it again";

@@ -148,6 +148,14 @@ impl Server {
         Ok(Upload { server: self.clone(), blob: self.inner.blobs.upload().await?, looked })
     }
 
+    /// Whether somebody may upload files of a product: for uploads that go on over several requests.
+    ///
+    /// # Errors
+    /// [`CommandError::Denied`].
+    pub fn may_upload(&self, principal: &Principal, product: &ProductIdBuf) -> Result<(), CommandError> {
+        self.permit(principal, Action::DraftRelease, product).map(drop)
+    }
+
     pub(in crate::server) async fn put_blob(&self, bytes: Vec<u8>) -> Result<Sha256Digest, CommandError> {
         let mut upload = self.inner.blobs.upload().await?;
         upload.write(bytes.into()).await?;

@@ -1,0 +1,123 @@
+//! Uploads over several requests: what broke off goes on where it was, and what nobody goes on with leaves nothing behind.
+
+use core::time::Duration;
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use ota_server::http::{Options, hex};
+use serde_json::Value;
+
+use crate::input::walk;
+use crate::support::{Answer, People, World, product};
+
+fn world(options: Options) -> (World, People) {
+    let world = World::new(options);
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    (world, people)
+}
+
+fn begin(world: &World, token: &str) -> String {
+    let path = "/api/v1/products/p/uploads?unit=256";
+    let made = world.ask("post", path, Some(token), &Value::Null).good().json();
+    format!("/api/v1/uploads/{}", made["id"].as_str().unwrap())
+}
+
+fn send(world: &World, path: &str, token: &str, piece: (u64, &str), bytes: &[u8]) -> Answer {
+    let (offset, authorization) = (piece.0.to_string(), format!("Bearer {token}"));
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("upload-offset", &offset),
+        ("upload-complete", piece.1),
+        ("content-type", "application/octet-stream"),
+    ];
+    world.raw("patch", path, &headers, bytes)
+}
+
+fn offset(world: &World, path: &str, token: &str) -> u64 {
+    world.ask("get", path, Some(token), &Value::Null).good().json()["offset"].as_u64().unwrap()
+}
+
+#[test]
+fn pieces_become_the_file_and_a_lost_answer_is_given_again() {
+    let (world, people) = world(Options::default());
+    let (token, bytes) = (people.developer.as_str(), [7; 1000]);
+    let path = begin(&world, token);
+    send(&world, &path, token, (0, "?0"), &bytes[..600]).good();
+    assert_eq!(offset(&world, &path, token), 600);
+    // A piece that does not join on changes nothing.
+    for wrong in [0, 599, 601] {
+        let problem = send(&world, &path, token, (wrong, "?1"), &bytes).problem(409);
+        assert!(problem["detail"].as_str().unwrap().contains("has 600 bytes"), "{problem}");
+    }
+    let done = send(&world, &path, token, (600, "?1"), &bytes[600..]).good().json();
+    let whole =
+        world.send("post", "/api/v1/products/p/files?unit=256", Some(token), "x/y", &bytes).good().json();
+    assert_eq!(done["content"], whole, "the same as in one piece");
+    let again = send(&world, &path, token, (600, "?1"), &bytes[600..]).good().json();
+    assert_eq!(again, done);
+    // Nobody else sees it, whatever they may do.
+    for other in [&people.administrator, &people.operator] {
+        world.ask("get", &path, Some(other), &Value::Null).problem(404);
+        send(&world, &path, other, (1000, "?0"), b"x").problem(404);
+        world.ask("delete", &path, Some(other), &Value::Null).good();
+    }
+    world.ask("get", &path, Some(token), &Value::Null).good();
+    send(&world, &path, token, (1000, "maybe"), b"x").problem(422);
+}
+
+#[test]
+fn what_breaks_off_goes_on_where_it_was() {
+    let (world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let path = begin(&world, token);
+    // A connection that announces a thousand bytes, sends some of them and then says nothing more.
+    let mut stream = TcpStream::connect(world.address).unwrap();
+    let head = format!(
+        "PATCH {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\n\
+         upload-complete: ?1\r\ncontent-length: 1000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&[1; 300]).unwrap();
+    while offset(&world, &path, token) < 300 {
+        std::thread::yield_now();
+    }
+    // It is still open: whoever goes on with the upload takes its turn.
+    send(&world, &path, token, (300, "?0"), &[1; 300]).good();
+    drop(stream);
+    let done = send(&world, &path, token, (600, "?1"), &[1; 400]).good().json();
+    assert_eq!(done["content"]["size"], 1000);
+}
+
+#[test]
+fn what_nobody_goes_on_with_leaves_nothing_behind() {
+    let idle = Duration::from_millis(200);
+    let (world, people) =
+        world(Options { upload_idle_max: idle, file_bytes_max: 1000, ..Options::default() });
+    let token = people.developer.as_str();
+    let path = begin(&world, token);
+    send(&world, &path, token, (0, "?0"), &[1; 300]).good();
+    while world.ask("get", &path, Some(token), &Value::Null).status != 404 {
+        std::thread::yield_now();
+    }
+    // Neither does what is too large, or removed, or of somebody who may not.
+    let path = begin(&world, token);
+    send(&world, &path, token, (0, "?0"), &[1; 1001]).problem(413);
+    world.ask("get", &path, Some(token), &Value::Null).problem(404);
+    let path = begin(&world, token);
+    world.ask("delete", &path, Some(token), &Value::Null).good();
+    world.ask("get", &path, Some(token), &Value::Null).problem(404);
+    let files = walk(&world.folder.path().join("files"));
+    assert!(files.is_empty(), "{files:?}");
+    world.ask("get", &format!("/api/v1/uploads/{}", hex(&[0; 15])), Some(token), &Value::Null).problem(422);
+}
+
+#[test]
+fn nobody_begins_uploads_without_end() {
+    let (world, people) = world(Options::default());
+    let ask =
+        || world.ask("post", "/api/v1/products/p/uploads", Some(&people.developer), &Value::Null).status;
+    let begun = (0..20).filter(|_| ask() == 201).count();
+    assert_eq!(begun, 16);
+    assert_eq!(ask(), 429);
+}
