@@ -87,6 +87,29 @@ pub fn invitation_link(invitation: &IssuedToken) -> String {
     format!("/set-password?invitation={}", token_text(&invitation.name, &invitation.secret))
 }
 
+/// Tells whose a bearer token is that this server did not make, such as one of an identity provider. What they may do is
+/// recorded here: a name that is nobody's here gets nothing.
+#[async_trait::async_trait]
+pub trait Bearers: Send + Sync {
+    /// The name of the person or program.
+    ///
+    /// # Errors
+    /// [`NoBearer`].
+    async fn name_of(&self, token: &str) -> Result<String, NoBearer>;
+}
+
+/// Why a token is nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoBearer {
+    /// The token is not good.
+    #[error("the token is not good: {0}")]
+    Wrong(&'static str),
+    /// It cannot be told now.
+    #[error("whose the token is cannot be told now")]
+    Unavailable,
+}
+
 /// A browser's session.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -285,7 +308,13 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 async fn by_token(api: &Api, token: &str) -> Result<Principal, Problem> {
     let Some((name, secret)) = parse_token(token) else {
-        return Err(Problem::unauthenticated("the token is not complete"));
+        return match &api.options.bearers {
+            // Whatever begins like one of ours is one that was cut off.
+            Some(bearers) if !token.starts_with(PREFIX) => {
+                by_foreign_token(api, bearers.as_ref(), token).await
+            }
+            _ => Err(Problem::unauthenticated("the token is not complete")),
+        };
     };
     match api.server.authenticate(name, &secret).await? {
         Some(principal) => Ok(principal),
@@ -294,6 +323,28 @@ async fn by_token(api: &Api, token: &str) -> Result<Principal, Problem> {
             Err(Problem::unauthenticated("the token is not known, was removed or has expired"))
         }
     }
+}
+
+/// Somebody whom an identity provider vouches for, and who is known here.
+async fn by_foreign_token(api: &Api, bearers: &dyn Bearers, token: &str) -> Result<Principal, Problem> {
+    let name = bearers.name_of(token).await.map_err(|why| match why {
+        NoBearer::Unavailable => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "identity-provider",
+            "The identity provider cannot be reached",
+            why.to_string(),
+            "try again in a moment; if it lasts, look at the server's log",
+        ),
+        NoBearer::Wrong(_) => {
+            tracing::warn!(%why, "a token of the identity provider was refused");
+            Problem::unauthenticated(&why.to_string())
+        }
+    })?;
+    let unknown = || Problem::unauthenticated("the token is good, but nobody of its name is known here");
+    if !sessions::is_name(&name) {
+        return Err(unknown());
+    }
+    api.server.known(&name).await?.ok_or_else(unknown)
 }
 
 async fn by_cookie(api: &Api, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {

@@ -51,7 +51,7 @@ use axum::Router;
 use self::body::InstallationView;
 use crate::server::Server;
 
-pub use self::auth::{invitation_link, parse_token, token_text};
+pub use self::auth::{Bearers, NoBearer, invitation_link, parse_token, token_text};
 pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
 pub use self::problem::Problem;
@@ -74,6 +74,8 @@ pub struct Options {
     pub ready: Arc<ReadyCheck>,
     /// Where people reach it, such as `https://ota.example`, without a path. With `https` sessions travel over TLS only.
     pub public_url: Option<String>,
+    /// Tells whose bearer tokens of elsewhere are; `None` takes only tokens that were made here.
+    pub bearers: Option<Arc<dyn Bearers>>,
 }
 
 impl Options {
@@ -95,6 +97,7 @@ impl Default for Options {
             },
             ready: Arc::new(|| Ok(())),
             public_url: None,
+            bearers: None,
         }
     }
 }

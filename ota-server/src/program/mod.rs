@@ -11,6 +11,7 @@ mod host;
 mod installation;
 mod keys;
 mod log;
+mod oidc;
 mod outbound;
 mod output;
 mod serve;
@@ -31,6 +32,7 @@ pub use self::failure::Failure;
 pub use self::host::SystemEntropy;
 pub use self::installation::{DeviceCertificate, Installation};
 pub use self::keys::{KeyAlgorithm, generate_key, read_signer};
+pub use self::oidc::{KeySource, Oidc, OidcSettings};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{

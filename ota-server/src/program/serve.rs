@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::carrier::Devices;
 use super::host::SystemEntropy;
 use super::installation::Installation;
+use super::oidc::Oidc;
 use super::outbound::HttpFetcher;
 use super::settings::{KeptSettings, Settings};
 use super::stores::Stores;
@@ -143,7 +144,9 @@ impl Running {
             let server = server.clone();
             async move { server.run().await }
         });
+        let oidc = settings.oidc.clone().map(|oidc| Oidc::new(oidc, settings.inside)).transpose()?;
         let options = http::Options {
+            bearers: oidc.map(|oidc| Arc::new(oidc) as _),
             file_bytes_max: settings.file_bytes_max,
             installation: InstallationView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -17,6 +17,7 @@ use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
 use super::webhooks::WebhookSettings;
 use crate::http::body::Span;
@@ -215,6 +216,30 @@ pub const SETTINGS: &[Setting] = &[
         "how long the server's word to a device is good for",
     ),
     setting(
+        "oidc.issuer",
+        "",
+        "the issuer exactly as its tokens name it, such as https://id.example; nothing for none",
+        "the OpenID Connect provider whose bearer tokens are taken",
+    ),
+    setting(
+        "oidc.audience",
+        "",
+        "a text; needed with oidc.issuer",
+        "whom the provider's tokens must be for, usually the client id that this server has there",
+    ),
+    setting(
+        "oidc.keys",
+        "",
+        "a file, or an address beginning with https:// or http://; needed with oidc.issuer",
+        "the provider's JSON Web Key Set",
+    ),
+    setting(
+        "oidc.claim",
+        "sub",
+        "the name of a claim, such as sub, email or preferred_username",
+        "the claim with the name that the person has here",
+    ),
+    setting(
         "webhook.url",
         "",
         "an address beginning with http:// or https://, or nothing",
@@ -380,6 +405,8 @@ pub struct Settings {
     pub check_ins_per_second: u32,
     /// How long an assignment is good for.
     pub assignment_life: Millis,
+    /// The OpenID Connect provider, if there is one.
+    pub oidc: Option<OidcSettings>,
     /// Whom to tell about campaigns, if anybody.
     pub webhook: Option<WebhookSettings>,
     /// Whether the server's own requests may go to inside networks.
@@ -632,6 +659,7 @@ impl Layers {
                 text.parse().ok().filter(|rate| *rate <= 1_000_000)
             })?,
             assignment_life: self.read("devices.assignment_life", |text| span(text, 60_000, 86_400_000))?,
+            oidc: self.oidc()?,
             webhook: self.webhook()?,
             inside: self.read("calls.inside_networks", |text| match text {
                 "allow" => Some(Inside::Allow),
@@ -670,6 +698,21 @@ impl Layers {
             })?,
             checkpoint_every: or_never("audit.checkpoint_every", 60_000)?,
         })
+    }
+
+    fn oidc(&self) -> Result<Option<OidcSettings>, SettingError> {
+        let issuer = self.text("oidc.issuer").0.to_owned();
+        if issuer.is_empty() {
+            return Ok(None);
+        }
+        let text = |key| self.read(key, |text| (!text.is_empty()).then(|| text.to_owned()));
+        let keys = self.read("oidc.keys", |text| match text {
+            text if text.starts_with("https://") || text.starts_with("http://") => {
+                Some(KeySource::Url(text.to_owned()))
+            }
+            text => Path::new(text).is_file().then(|| KeySource::File(PathBuf::from(text))),
+        })?;
+        Ok(Some(OidcSettings { issuer, audience: text("oidc.audience")?, keys, claim: text("oidc.claim")? }))
     }
 
     fn webhook(&self) -> Result<Option<WebhookSettings>, SettingError> {

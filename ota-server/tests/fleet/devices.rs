@@ -200,8 +200,7 @@ async fn devices_that_have_failed_try_again_once_their_gate_has_passed() {
     };
     let (mut two, mut three) = (Lamp::new("lamp-2", "1.0"), Lamp::new("lamp-3", "1.0"));
     let retry = async |name: &str| server.retry_device(&operator(), campaign, &id(name), "mended").await;
-    let nothing = Err(CommandError::Campaign(CampaignError::NothingToRetry));
-    assert_eq!(format!("{:?}", retry("lamp-1").await), format!("{nothing:?}"));
+    assert!(matches!(retry("lamp-1").await, Err(CommandError::Campaign(CampaignError::NothingToRetry))));
     fail(&mut two).await;
     // Its failure is evidence that the gate has not judged yet.
     assert!(matches!(retry("lamp-2").await, Err(CommandError::Campaign(CampaignError::StillJudged))));

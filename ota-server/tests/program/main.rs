@@ -3,6 +3,7 @@
 mod broker;
 mod full;
 mod kept;
+mod oidc;
 mod postgres;
 #[path = "../../../ota-storage/tests/postgres/server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "other suites use the rest of it")]

@@ -33,6 +33,19 @@ struct Person {
 }
 
 impl Server {
+    /// Somebody as recorded here, for those whom somebody else has authenticated; `None` if nobody has this name.
+    ///
+    /// # Errors
+    /// [`CommandError::Store`].
+    pub(crate) async fn known(&self, name: &str) -> Result<Option<Principal>, CommandError> {
+        Ok(match self.load_one(&Key::Principal(name.into())).await? {
+            Some(Stored { record: Record::Principal(record), .. }) => {
+                Some(Principal::from_record(name, &record))
+            }
+            _ => None,
+        })
+    }
+
     /// Begins a session for whoever knows the password; `None` for a wrong one, a name that is not known, somebody who is
     /// disabled or has no password. All of these take the same time.
     ///
