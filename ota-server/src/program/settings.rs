@@ -3,13 +3,16 @@
 //! Whatever is wrong is said in one message that names the setting, where its value comes from, the value, and what is
 //! allowed; nothing is started with a setting that was not understood.
 
+mod mqtt;
+mod values;
+
 use core::fmt;
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ota_core::fleet::{TopicAccess, TopicRules};
+use ota_core::fleet::TopicAccess;
 use ota_core::time::Millis;
 use ota_core::wire::topic::TopicPrefix;
 use ota_storage::postgres::Upgrade;
@@ -17,10 +20,10 @@ use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
+use self::values::{mib, public_url, span};
 use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
 use super::webhooks::WebhookSettings;
-use crate::http::body::Span;
 
 /// One setting: its key in the file; the flag is `--` and the environment variable `OTA_` before the same words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -748,139 +751,6 @@ impl Layers {
             text => Path::new(text).is_file().then(|| Some(PathBuf::from(text))),
         })
     }
-
-    fn broker(&self) -> Result<BrokerSettings, SettingError> {
-        let kind = self.read("mqtt.broker", |text| match text {
-            "none" | "embedded" => Some(None),
-            text => {
-                let (host, port) = text.rsplit_once(':')?;
-                let port = port.parse().ok().filter(|port| *port != 0)?;
-                (!host.is_empty()).then(|| Some((host.trim_matches(['[', ']']).to_owned(), port)))
-            }
-        })?;
-        let prefix = self.read("mqtt.prefix", |text| TopicPrefix::new(text).ok().map(|_| text.to_owned()))?;
-        let file = |key| self.existing_file(key);
-        let identity = match (file("mqtt.certificate")?, file("mqtt.key")?) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (None, Some(_)) => return self.read("mqtt.certificate", |_| None),
-            (Some(_), None) => return self.read("mqtt.key", |_| None),
-        };
-        let Some((host, port)) = kind else {
-            if self.text("mqtt.broker").0 == "none" {
-                return Ok(BrokerSettings::None);
-            }
-            return Ok(BrokerSettings::Embedded(Box::new(EmbeddedSettings {
-                listen: self.read("mqtt.listen", |text| text.parse().ok())?,
-                names: self.read("mqtt.names", names)?,
-                identity,
-                ca: file("mqtt.ca")?,
-                clients: self.read("mqtt.clients", |text| match text {
-                    "certificates" => Some(Clients::Certificates),
-                    "certificates-and-passwords" => Some(Clients::CertificatesAndPasswords),
-                    _ => None,
-                })?,
-                enrolment: self.read("mqtt.enrolment", |text| match text {
-                    "announced" => Some(Enrolment::Announced),
-                    "refuse" => Some(Enrolment::Refuse),
-                    _ => None,
-                })?,
-                application: self.application(&prefix)?,
-                limits: self.limits()?,
-                prefix,
-            })));
-        };
-        let some = |key| self.read(key, |text| Some((!text.is_empty()).then(|| text.to_owned())));
-        let is_name = |text: &str| !text.is_empty() && !text.contains(['+', '#', '\0']);
-        Ok(BrokerSettings::External(Box::new(ExternalSettings {
-            host,
-            port,
-            version: self.read("mqtt.version", |text| match text {
-                "3.1.1" => Some(MqttVersion::V3_1_1),
-                "5" => Some(MqttVersion::V5),
-                _ => None,
-            })?,
-            client_id: self.read("mqtt.client_id", |text| is_name(text).then(|| text.to_owned()))?,
-            user: some("mqtt.user")?,
-            password_file: file("mqtt.password_file")?,
-            ca: file("mqtt.ca")?,
-            identity,
-            prefix,
-            share_group: self.read("mqtt.share_group", |text| match text {
-                "" => Some(None),
-                text => (is_name(text) && !text.contains('/')).then(|| Some(text.to_owned())),
-            })?,
-        })))
-    }
-}
-
-impl Layers {
-    /// The topics that are opened for the devices' applications.
-    fn application(&self, prefix: &str) -> Result<Vec<(String, TopicAccess)>, SettingError> {
-        let mut rules = TopicPrefix::new(prefix).map(TopicRules::new).ok();
-        let mut opened = Vec::new();
-        for (key, access) in
-            [("mqtt.publish", TopicAccess::Publish), ("mqtt.subscribe", TopicAccess::Subscribe)]
-        {
-            let patterns = self.read(key, |text| {
-                let patterns = text.split(',').map(str::trim).filter(|pattern| !pattern.is_empty());
-                let patterns: Vec<String> = patterns.map(str::to_owned).collect();
-                let with =
-                    |rules: TopicRules, pattern: &String| rules.with_application_topic(pattern, access).ok();
-                let rules = patterns.iter().try_fold(rules.clone()?, with)?;
-                Some((patterns, rules))
-            })?;
-            rules = Some(patterns.1);
-            opened.extend(patterns.0.into_iter().map(|pattern| (pattern, access)));
-        }
-        Ok(opened)
-    }
-
-    fn limits(&self) -> Result<BrokerLimits, SettingError> {
-        let number = |key| {
-            self.read(key, |text| text.parse::<u32>().ok().filter(|number| (1..=1_000_000).contains(number)))
-        };
-        let count = |key| number(key).map(|number| usize::try_from(number).unwrap_or(usize::MAX));
-        Ok(BrokerLimits {
-            connections: count("mqtt.connections_max")?,
-            connections_per_address: count("mqtt.connections_per_address_max")?,
-            packets_per_second: number("mqtt.packets_per_second_max")?,
-            bytes_per_second: number("mqtt.kib_per_second_max")?.saturating_mul(1024),
-            ..BrokerLimits::default()
-        })
-    }
-}
-
-fn public_url(text: &str) -> Option<Option<String>> {
-    if text.is_empty() {
-        return Some(None);
-    }
-    let url = text.strip_suffix('/').unwrap_or(text);
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
-    let is_host = host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
-    (!host.is_empty() && is_host).then(|| Some(url.to_ascii_lowercase()))
-}
-
-/// Names and addresses, as a certificate can hold them.
-fn names(text: &str) -> Option<Vec<String>> {
-    let is_name = |name: &&str| {
-        let is_label = |label: &str| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'*')
-        };
-        name.parse::<core::net::IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(is_label))
-    };
-    text.split(',').map(str::trim).map(|name| is_name(&name).then(|| name.to_owned())).collect()
-}
-
-fn mib(text: &str) -> Option<u64> {
-    let mib: u64 = text.parse().ok().filter(|mib| (1..=1_048_576).contains(mib))?;
-    mib.checked_mul(1 << 20)
-}
-
-fn span(text: &str, least: u64, most: u64) -> Option<Millis> {
-    let Span(millis) = text.parse().ok()?;
-    (least..=most).contains(&millis.0).then_some(millis)
 }
 
 #[cfg(test)]
