@@ -1,5 +1,7 @@
 //! Answers: tables for people, JSON for scripts.
 
+use std::io::{ErrorKind, Write as _};
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
@@ -23,20 +25,30 @@ impl Format {
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         match self {
-            Self::Text => println!("{}", text(value).trim_end()),
+            Self::Text => say(text(value).trim_end()),
             Self::Json => {
                 let json = serde_json::to_string_pretty(value);
-                println!("{}", json.map_err(|why| Failure::caused("cannot write JSON", &why, ""))?);
+                say(&json.map_err(|why| Failure::caused("cannot write JSON", &why, ""))?)
             }
         }
-        Ok(())
     }
 
     /// Says to people that something is done; scripts have the exit code.
     pub(super) fn done(self, text: &str) {
         if self == Self::Text {
-            println!("{text}");
+            // It is done, whether or not somebody listens.
+            let _ = say(text);
         }
+    }
+}
+
+/// Writes a line to standard output. Whoever has read enough and left, as `head` does, is no failure.
+fn say(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::caused("the answer cannot be written", &why, ""))
+        }
+        _ => Ok(()),
     }
 }
 

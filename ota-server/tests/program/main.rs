@@ -356,3 +356,14 @@ fn each_decision_is_one_line_of_the_log() {
         assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
 }
+
+#[test]
+fn somebody_who_stops_reading_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ota"));
+    let command = command.args(["key", "generate", "key.pem", "--json"]).current_dir(folder.path());
+    let output = command.stdout(write).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
