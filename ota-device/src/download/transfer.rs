@@ -414,7 +414,7 @@ impl<P: Profile> Transfer<P> {
 
     /// The next cell that may lie in the active file and has not been looked at.
     fn scout(&mut self, shared: &Shared<'_, P>) -> Option<Job> {
-        let Some(sink) = self.units() else { return None };
+        let sink = self.units()?;
         let (_, size) = sink.reuse.as_ref()?;
         if self.misses >= REUSE_MISSES_MAX || shared.moment.paused {
             return None;
