@@ -166,7 +166,10 @@ fn a_fleet_moves_into_the_database_and_back() {
     let again = copy("postgres", &data);
     assert!(again.code != 0 && again.stderr.contains("is not empty"), "{}", again.stderr);
 
-    let shared = start(folder.path(), &url);
+    // The secrets came along as they were: wrapped with the key of the folder.
+    let key = data.join("wrapping.key");
+    let shared = ["--store-postgres", &url, "--store-wrapping-key-file", key.to_str().unwrap()];
+    let shared = Server::start_with(folder.path(), &shared);
     assert!(shared.ota(&token).good(&["person", "list"]).contains("ann"));
     shared.ota(&token).good(&["person", "set", "bob", "--role", "viewer"]);
     shared.stop();
