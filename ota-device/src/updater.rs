@@ -419,7 +419,9 @@ impl<'b, P: Profile> Updater<'b, P> {
     fn put_out(&mut self) -> Output<'_> {
         let Some(op) = self.shared.op.take() else { return Output::WaitUntil(self.shared.now) };
         let shared = &mut self.shared;
-        let buffers = OpBuffers { arena: &mut shared.arena, blocks: shared.blocks, record: shared.outgoing };
+        // A message may be longer: whoever reads a record reads no more than one.
+        let record = shared.outgoing.get_mut(..RECORD_BYTES_MAX).unwrap_or_default();
+        let buffers = OpBuffers { arena: &mut shared.arena, blocks: shared.blocks, record };
         match op.resolve(buffers) {
             Some(op) => Output::Storage(op),
             // A range outside of its buffer is our own mistake: it must not turn into a wrong write.
