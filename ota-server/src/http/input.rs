@@ -1,10 +1,12 @@
 //! What comes in: ids from the path, queries and JSON bodies, each checked before a handler sees it.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use ota_core::limits::NAME_BYTES_MAX;
 use ota_core::number::{CampaignId, ReleaseId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -188,6 +190,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+/// Takes the whole body of a request in JSON before anything is said about it: whoever is answered in the middle of sending
+/// finds a broken connection where the answer should be.
+pub(super) async fn taken_whole(request: Request, next: Next) -> Response {
+    let is_json = |kind: &HeaderValue| kind.as_bytes().starts_with(b"application/json");
+    if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match to_bytes(body, JSON_BYTES_MAX).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(_) => {
+            Problem::too_large("the body is over the limit of this request, or broke off").into_response()
+        }
+    }
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {

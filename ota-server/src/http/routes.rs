@@ -138,6 +138,7 @@ pub fn openapi() -> &'static Value {
 pub(super) fn router(api: Api, more: Router<Api>) -> Router {
     // What is behind `somebody` cannot be reached by nobody, whatever its handler asks for.
     let authenticated = authenticated()
+        .route_layer(middleware::from_fn(input::taken_whole))
         .route_layer(middleware::from_fn_with_state(api.clone(), idempotency::once))
         .route_layer(middleware::from_fn(auth::somebody));
     Router::new()
@@ -146,7 +147,7 @@ pub(super) fn router(api: Api, more: Router<Api>) -> Router {
         .route("/health/live", get(system::live))
         .route("/health/ready", get(system::ready))
         .route("/openapi.json", get(system::openapi))
-        .merge(public())
+        .merge(public().route_layer(middleware::from_fn(input::taken_whole)))
         .merge(authenticated)
         .merge(more)
         .fallback(no_route)
