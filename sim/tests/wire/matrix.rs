@@ -151,8 +151,12 @@ fn whole_update(carrier: Carrier, server_mqtt: Mqtt) {
     let mut server = Serving::start(program(), folder.path(), &flags);
     let shell = server.shell();
     let root = shell.make_product(PRODUCT);
-    let lines: Vec<String> =
-        cells.iter().map(|speaks| format!("{},password={PASSWORD}", name(*speaks))).collect();
+    // Whoever was given a password shows that, and no certificate.
+    let line = |speaks: &Speaks| match speaks {
+        Native(_) => name(*speaks).to_owned(),
+        Sft => format!("{},password={PASSWORD}", name(*speaks)),
+    };
+    let lines: Vec<String> = cells.iter().map(line).collect();
     shell.register(PRODUCT, &lines);
     let release = shell.release(PRODUCT, "main", &files("2"));
     let campaign = shell.campaign(PRODUCT, &release, AT_ONCE);
