@@ -22,7 +22,7 @@ use serde_json::Value;
 use crate::workshop::{HARDWARE, SourceFile};
 
 /// Far more than anything takes: who waits so long has found a fault.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Somebody at a shell in a folder.
 #[derive(Debug, Clone)]
