@@ -23,7 +23,7 @@ use crate::http::body::WhyNotView;
 use crate::rules::campaign::CampaignError;
 use crate::rules::permission::Action;
 use crate::rules::planner::WhyNot;
-use crate::server::{CommandError, DeviceReport, HistoryLine, Server};
+use crate::server::{CommandError, DeviceReport, Erased, HistoryLine, Server};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 5;
@@ -254,11 +254,20 @@ enum Verb {
     Unpin,
     Quarantine,
     Revoke,
+    Erase,
 }
 
 impl Command for Verb {
-    const ALL: &'static [Self] =
-        &[Self::Retry, Self::Release, Self::Tag, Self::Pin, Self::Unpin, Self::Quarantine, Self::Revoke];
+    const ALL: &'static [Self] = &[
+        Self::Retry,
+        Self::Release,
+        Self::Tag,
+        Self::Pin,
+        Self::Unpin,
+        Self::Quarantine,
+        Self::Revoke,
+        Self::Erase,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -269,6 +278,7 @@ impl Command for Verb {
             Self::Unpin => "unpin",
             Self::Quarantine => "quarantine",
             Self::Revoke => "revoke",
+            Self::Erase => "erase",
         }
     }
 
@@ -281,6 +291,7 @@ impl Command for Verb {
             Self::Unpin => "Unpin",
             Self::Quarantine => "Quarantine",
             Self::Revoke => "Revoke",
+            Self::Erase => "Erase",
         }
     }
 
@@ -293,6 +304,7 @@ impl Command for Verb {
             Self::Unpin => "Campaigns may change again what the device runs.",
             Self::Quarantine => "The device is set apart.",
             Self::Revoke => "The device's credentials are no longer good.",
+            Self::Erase => "The device was erased.",
         }
     }
 
@@ -300,7 +312,7 @@ impl Command for Verb {
         match self {
             Self::Tag | Self::Pin | Self::Unpin | Self::Quarantine => "",
             Self::Retry | Self::Release => "first",
-            Self::Revoke => "danger",
+            Self::Revoke | Self::Erase => "danger",
         }
     }
 }
@@ -311,6 +323,7 @@ impl Verb {
             Self::Tag | Self::Release | Self::Pin | Self::Unpin | Self::Quarantine => Action::KeepDevices,
             Self::Retry => Action::RunCampaign,
             Self::Revoke => Action::RevokeDevice,
+            Self::Erase => Action::EraseDevice,
         }
     }
 
@@ -319,7 +332,7 @@ impl Verb {
         match self {
             Self::Retry => report.status == DeviceStatus::Active && failed_for(report).is_some(),
             Self::Release => report.status != DeviceStatus::Active,
-            Self::Tag => true,
+            Self::Tag | Self::Erase => true,
             Self::Pin => report.pinned.is_none(),
             Self::Unpin => report.pinned.is_some(),
             Self::Quarantine => report.status == DeviceStatus::Active,
@@ -328,7 +341,14 @@ impl Verb {
     }
 
     const fn wants_reason(self) -> bool {
-        matches!(self, Self::Retry | Self::Pin | Self::Quarantine | Self::Revoke)
+        matches!(self, Self::Retry | Self::Pin | Self::Quarantine | Self::Revoke | Self::Erase)
+    }
+
+    const fn reason_hint(self) -> &'static str {
+        match self {
+            Self::Erase => "It stays in the audit log: name nobody here.",
+            _ => "Whoever reads the audit log sees it.",
+        }
     }
 
     /// What it does, one sentence each.
@@ -360,6 +380,12 @@ impl Verb {
                 "This one device is refused from now on, and its connection is closed.",
                 "What it runs stays as it is; an update that it is working on ends.",
                 "It can be let in again later.",
+            ],
+            Self::Erase => &[
+                "Everything that is known of this one device is deleted: what it runs, its tags and credentials, what it went through. There is no way back.",
+                "It is refused from now on, and its connection is closed. If it may register itself, it comes back as a new device.",
+                "What it counted for in campaigns that have ended is not counted any more; while a campaign under way counts on it, it cannot be erased.",
+                "The audit log keeps this as an entry about a digest of its id. Older entries, logs and backups stay as they are.",
             ],
         }
     }
@@ -401,6 +427,10 @@ pub(super) async fn perform(
             Verb::Tag => server.tag_device(by, &id, &tags).await,
             Verb::Release => server.release_device(by, &id).await,
             Verb::Revoke => server.revoke_device(by, &id, reason).await,
+            Verb::Erase => match server.erase_device(by, &id, reason).await {
+                Ok(erased) => return Ok(erased_page(&id, &erased).show(&viewer)),
+                Err(error) => Err(error),
+            },
             Verb::Quarantine => server.quarantine_device(by, &id, reason).await,
             Verb::Pin => server.pin_device(by, &id, reason).await,
             Verb::Unpin => server.unpin_device(by, &id).await,
@@ -420,6 +450,28 @@ pub(super) async fn perform(
     Ok((wrong.status(), page(&viewer, &id, verb, &fields, &wrong).show(&viewer)).into_response())
 }
 
+/// The device has no page any more to tell it on.
+fn erased_page(id: &DeviceIdBuf, erased: &Erased) -> Page {
+    let body = html! {
+        section.panel {
+            h1 { "Erased: " span.mono { (id) } }
+            div.note.good role="status" { (Verb::Erase.done()) }
+            dl.facts {
+                dt { "Attempts deleted" } dd { (erased.attempts) }
+                dt { "Enrolments deleted" } dd { (erased.enrolments) }
+                dt { "Lists of ended campaigns" } dd { (erased.lists) }
+                dt { "In the audit log as" } dd.mono { (erased.digest) }
+            }
+            @if !erased.named_in.is_empty() {
+                p { "Expressions that people wrote still name it. Change them if it must not be named there: " (erased.named_in.join(", ")) "." }
+            }
+            p { a.button href="/" { "To the fleet" } }
+        }
+    };
+    let crumbs = [("Fleet".to_owned(), "/".to_owned())];
+    Page::new(format!("Erased {id}"), Area::Fleet, body).under(crumbs)
+}
+
 fn page(viewer: &Viewer, id: &DeviceIdBuf, verb: Verb, fields: &Fields, wrong: &Wrong) -> Page {
     let body = html! {
         section.panel.form {
@@ -430,7 +482,7 @@ fn page(viewer: &Viewer, id: &DeviceIdBuf, verb: Verb, fields: &Fields, wrong: &
             form.form method="post" action=(verb.address(&device_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Tag { (field("tags", "Tags").hint("Words or key=value, with blanks between them, such as: site=berlin lab").text(fields, wrong)) }
-                @if verb.wants_reason() { (field("reason", "Why").hint("Whoever reads the audit log sees it.").text(fields, wrong)) }
+                @if verb.wants_reason() { (field("reason", "Why").hint(verb.reason_hint()).text(fields, wrong)) }
                 (verb.form_buttons(&device_path(id)))
             }
         }

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::answer::{Created, Done, Reply};
 use super::auth::Caller;
 use super::body::{
-    DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, RegisteredView, TagsInput, WhyNotView,
+    DeviceInput, DeviceView, DevicesInput, DevicesView, ErasedView, ReasonInput, RegisteredView, TagsInput,
+    WhyNotView,
 };
 use super::input::{Ask, Id, Json, unhex};
 use super::{Api, Problem, hex, list, system};
@@ -127,6 +128,15 @@ pub(super) async fn revoke(
 ) -> Result<Done, Problem> {
     api.server.revoke_device(&by, &device, system::reason(&input)?).await?;
     Ok(Done)
+}
+
+pub(super) async fn erase(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(device): Id<DeviceIdBuf>,
+    Json(input): Json<ReasonInput>,
+) -> Result<Reply<ErasedView>, Problem> {
+    Ok(Reply(api.server.erase_device(&by, &device, system::reason(&input)?).await?.into()))
 }
 
 pub(super) async fn quarantine(

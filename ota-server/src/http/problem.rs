@@ -158,6 +158,10 @@ impl From<CommandError> for Problem {
             CommandError::Enrolled(_) => {
                 Self::conflict(detail, "remove that enrolment first, or leave its proof out")
             }
+            CommandError::StillCounted(_) => Self::conflict(
+                detail,
+                "wait until the campaign has completed, stop it, or take the device off the list of its draft",
+            ),
             CommandError::BackupName => Self::conflict(detail, "choose another name"),
             CommandError::NoUpkeep => Self::conflict(detail, "ask whoever runs the program"),
             CommandError::TooMany(_) => Self::too_large(detail),

@@ -102,6 +102,7 @@ routes! {
     get "/api/v1/devices/{device}/why-not", "Tell why a device has not got a campaign's release" => devices::why_not,
     put "/api/v1/devices/{device}/tags", "Replace a device's tags" => devices::tag,
     post "/api/v1/devices/{device}/revoke", "Take a device's credentials away" => devices::revoke,
+    post "/api/v1/devices/{device}/erase", "Erase what is known of a device, for good" => devices::erase,
     post "/api/v1/devices/{device}/quarantine", "Set a device apart until somebody releases it" => devices::quarantine,
     post "/api/v1/devices/{device}/release", "End a device's quarantine" => devices::release,
     put "/api/v1/devices/{device}/pin", "Pin a device to what it runs" => devices::pin,

@@ -77,6 +77,12 @@ impl Filter {
         holds(&self.0, id, device, names, now)
     }
 
+    /// Whether it asks for this very device, by its whole id.
+    #[must_use]
+    pub fn names(&self, id: &DeviceIdBuf) -> bool {
+        names(&self.0, id)
+    }
+
     /// A tag that every device has which fulfils it, if there is one: what an index can begin with.
     #[must_use]
     pub fn needed_tag(&self) -> Option<&str> {
@@ -88,6 +94,15 @@ impl Filter {
             }),
             _ => None,
         }
+    }
+}
+
+fn names(node: &Node, id: &DeviceIdBuf) -> bool {
+    match node {
+        Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(|node| names(node, id)),
+        Node::Not(node) => names(node, id),
+        Node::Id(wanted) => id.as_str() == &**wanted,
+        _ => false,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod campaign;
 pub mod course;
 pub mod device;
+pub mod erasure;
 pub mod filter;
 pub mod gate;
 pub mod password;

@@ -84,6 +84,8 @@ pub enum Action {
     KeepDevices,
     /// Take a device's credentials away.
     RevokeDevice,
+    /// Erase what is known of a device.
+    EraseDevice,
     /// Make and change products.
     KeepProducts,
     /// Make and change principals and tokens.
@@ -109,7 +111,10 @@ impl Action {
             Self::ApproveCampaign => &[Approver],
             Self::StopEverything => &[Operator, Approver, Administrator],
             Self::RevokeDevice => &[Operator, Administrator],
-            Self::KeepProducts | Self::KeepPeople | Self::KeepInstallation => &[Administrator],
+            // Who runs campaigns must not be able to take evidence away.
+            Self::EraseDevice | Self::KeepProducts | Self::KeepPeople | Self::KeepInstallation => {
+                &[Administrator]
+            }
             Self::ReadAudit => &[Approver, Administrator],
             // No role gives it: it comes with being the one whom it is about.
             Self::KeepOneself => &[],
@@ -229,7 +234,7 @@ mod tests {
         Principal::new("p", roles.iter().map(grant).collect())
     }
 
-    const ACTIONS: [Action; 15] = [
+    const ACTIONS: [Action; 16] = [
         Action::View,
         Action::DraftRelease,
         Action::BringSignatures,
@@ -240,6 +245,7 @@ mod tests {
         Action::StopEverything,
         Action::KeepDevices,
         Action::RevokeDevice,
+        Action::EraseDevice,
         Action::KeepProducts,
         Action::KeepPeople,
         Action::KeepInstallation,

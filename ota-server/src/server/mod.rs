@@ -49,8 +49,8 @@ pub use self::checkpoint::{Checkpoint, CheckpointError, CheckpointFile, Checkpoi
 use self::checkpoint::{Checkpoints, Followed};
 pub use self::chronicle::{AuditPage, CampaignLog};
 pub use self::commands::{
-    AmendmentState, AuditCheck, CommandError, IssuedToken, NewDevice, NewEnrolment, NewProduct, NewToken,
-    Proof, Retried, Upload,
+    AmendmentState, AuditCheck, CommandError, Erased, IssuedToken, NewDevice, NewEnrolment, NewProduct,
+    NewToken, Proof, Retried, Upload,
 };
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};

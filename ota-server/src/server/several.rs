@@ -28,6 +28,8 @@ const TIME: &str = "time";
 const REVOKED: &str = "revoked devices";
 /// How many of those are listed by name. Who was away for longer closes no connections, but serves them nothing either.
 const REVOKED_LISTED_MAX: usize = 256;
+/// What stands between an erased device and the time until which it is told of; no id contains it.
+const UNTIL: char = '\t';
 
 /// Notices that the whole process has stood still: it was stopped, or its machine was.
 ///
@@ -104,6 +106,10 @@ impl Revoked {
         Self { count, last: lines.map(str::to_owned).collect() }
     }
 
+    fn to_record(&self) -> Record {
+        Record::Setting(Setting { value: self.to_text().into() })
+    }
+
     fn to_text(&self) -> String {
         let mut text = self.count.to_string();
         for device in &self.last {
@@ -113,18 +119,35 @@ impl Revoked {
         text
     }
 
-    fn add(&mut self, device: &DeviceIdBuf) {
+    /// Adds a device; one that was erased is told of until `forget_at` only.
+    fn add(&mut self, device: &DeviceIdBuf, forget_at: Option<Timestamp>) {
         self.count = self.count.saturating_add(1);
         if self.last.len() >= REVOKED_LISTED_MAX {
             self.last.remove(0);
         }
-        self.last.push(device.as_str().to_owned());
+        let until = forget_at.map(|at| format!("{UNTIL}{}", at.0)).unwrap_or_default();
+        self.last.push(format!("{device}{until}"));
     }
 
-    /// Those that came after so many.
-    fn since(&self, count: u64) -> &[String] {
+    /// Empties the lines of devices that were to be told of until now; whether there were any. The lines themselves stay:
+    /// servers count them from the end.
+    fn forget(&mut self, now: Timestamp) -> bool {
+        let mut has_forgotten = false;
+        for line in &mut self.last {
+            let until = line.split_once(UNTIL).and_then(|(_, until)| until.parse().ok());
+            if until.is_some_and(|until| Timestamp(until) <= now) {
+                *line = UNTIL.to_string();
+                has_forgotten = true;
+            }
+        }
+        has_forgotten
+    }
+
+    /// Those that came after so many, without what has been forgotten.
+    fn since(&self, count: u64) -> impl Iterator<Item = &str> {
         let new = usize::try_from(self.count.saturating_sub(count)).unwrap_or(usize::MAX);
-        self.last.get(self.last.len().saturating_sub(new)..).unwrap_or_default()
+        let lines = self.last.get(self.last.len().saturating_sub(new)..).unwrap_or_default();
+        lines.iter().map(|line| line.split(UNTIL).next().unwrap_or_default()).filter(|id| !id.is_empty())
     }
 }
 
@@ -173,7 +196,7 @@ impl Server {
                 products.push(product);
             }
         }
-        let (_, _, revoked) = self.revoked().await?;
+        let (key, version, revoked) = self.revoked().await?;
         if self.inner.catalog.read_anew(&products).await? {
             // What was begun under a plan or a release that is no longer there is asked about again.
             self.inner.begun.clear();
@@ -186,28 +209,46 @@ impl Server {
         if revoked.count != seen {
             self.inner.begun.clear();
             for device in revoked.since(seen) {
-                if let Ok(device) = DeviceIdBuf::new(device.as_str()) {
+                if let Ok(device) = DeviceIdBuf::new(device) {
                     // A link that cannot close connections refuses the device's messages all the same.
                     let _ = self.inner.link.disconnect(&device).await;
                 }
             }
         }
         *self.read() = Read { at: self.now(), revoked: revoked.count };
-        Ok(())
+        self.forget_erased(key, version, revoked).await
     }
 
-    /// Adds the word to the other servers that a device's credentials are no longer good.
+    /// Adds the word to the other servers that a device's credentials are no longer good; of one that was erased they are
+    /// told until `forget_at` only.
     pub(super) async fn tell_revoked(
         &self,
         changes: &mut Changes,
         device: &DeviceIdBuf,
+        forget_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         if self.has_neighbours() {
             let (key, version, mut revoked) = self.revoked().await?;
-            let record = |revoked: &Revoked| Record::Setting(Setting { value: revoked.to_text().into() });
-            let before = (version != Version(0)).then(|| record(&revoked));
-            revoked.add(device);
-            changes.write(key, version, before, Some(record(&revoked)));
+            let before = (version != Version(0)).then(|| revoked.to_record());
+            revoked.add(device, forget_at);
+            changes.write(key, version, before, Some(revoked.to_record()));
+        }
+        Ok(())
+    }
+
+    /// Takes the ids of erased devices out of what servers tell each other, once all have heard of them.
+    async fn forget_erased(
+        &self,
+        key: Key,
+        version: Version,
+        mut revoked: Revoked,
+    ) -> Result<(), StoreError> {
+        let before = revoked.to_record();
+        if revoked.forget(self.now()) {
+            let mut changes = Changes::default();
+            changes.write(key, version, Some(before), Some(revoked.to_record()));
+            // If another server was faster, the next look does it.
+            self.inner.store.commit(vec![changes.into_unit()]).await?;
         }
         Ok(())
     }
@@ -267,12 +308,30 @@ mod tests {
     fn the_last_of_many_revoked_devices_are_told_and_read_back() {
         let mut revoked = Revoked::read("");
         for number in 0..1000 {
-            revoked.add(&DeviceIdBuf::new(format!("d{number}")).unwrap());
+            revoked.add(&DeviceIdBuf::new(format!("d{number}")).unwrap(), None);
         }
         let read = Revoked::read(&revoked.to_text());
         assert_eq!((read.count, read.last.len()), (1000, REVOKED_LISTED_MAX));
-        assert_eq!(read.since(998), ["d998", "d999"]);
-        assert_eq!(read.since(1000).len(), 0);
-        assert_eq!(read.since(3).len(), REVOKED_LISTED_MAX);
+        assert_eq!(read.since(998).collect::<Vec<_>>(), ["d998", "d999"]);
+        assert_eq!(read.since(1000).count(), 0);
+        assert_eq!(read.since(3).count(), REVOKED_LISTED_MAX);
+    }
+
+    #[test]
+    fn an_erased_device_is_told_of_for_a_while_and_then_forgotten() {
+        let mut revoked = Revoked::read("");
+        for (name, forget_at) in
+            [("a", None), ("b", Some(Timestamp(50))), ("c", None), ("d", Some(Timestamp(40)))]
+        {
+            revoked.add(&DeviceIdBuf::new(name).unwrap(), forget_at);
+        }
+        let told = |revoked: &Revoked| revoked.since(0).map(str::to_owned).collect::<Vec<_>>();
+        assert!(!revoked.forget(Timestamp(39)));
+        assert_eq!(told(&Revoked::read(&revoked.to_text())), ["a", "b", "c", "d"]);
+        assert!(revoked.forget(Timestamp(50)));
+        let read = Revoked::read(&revoked.to_text());
+        assert_eq!((read.count, told(&read)), (4, vec!["a".to_owned(), "c".to_owned()]));
+        assert_eq!(read.since(2).collect::<Vec<_>>(), ["c"], "those that came later keep their places");
+        assert!(!revoked.forget(Timestamp(99)));
     }
 }

@@ -77,6 +77,7 @@ async fn every_page_is_accessible_in_light_and_dark() {
         ("new-person", "/administration/people/new"),
         ("new-product", "/administration/products/new"),
         ("stop-everything", "/administration/stop-everything"),
+        ("erase", "/devices/lamp-003/erase"),
     ] {
         browser.go(path).await;
         photographs(&browser, name).await;

@@ -5,6 +5,7 @@ mod campaigns;
 mod courses;
 mod devices;
 mod elsewhere;
+mod erasure;
 mod evidence;
 mod kept;
 mod permission;

@@ -107,6 +107,7 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         set_claim(product, Some(b""));
         tag_device(&id, &["not a tag"]);
         revoke_device(&id, "");
+        erase_device(&id, "");
         release_device(&id);
         quarantine_device(&id, "");
         pin_device(&id, "");

@@ -5,7 +5,7 @@ use core::sync::atomic::AtomicU64;
 use std::sync::Arc;
 
 use ota_core::fleet::records::{Limits, Plan};
-use ota_core::fleet::{Dialect, FleetStore, LeaseRequest};
+use ota_core::fleet::{Dialect, FleetStore, LeaseRequest, Query, Table};
 use ota_core::number::FileIndex;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
@@ -178,4 +178,36 @@ async fn a_device_that_one_server_has_revoked_gets_nothing_more_from_another() {
     assert!(
         matches!(answers.as_slice(), [one] if matches!(answer(one), Answer::Refuse(RefuseCode::Revoked)))
     );
+}
+
+#[tokio::test]
+async fn a_device_that_one_server_has_erased_gets_nothing_more_from_another_and_is_forgotten_by_both() {
+    let (mut world, servers) = two_servers(Limits::default(), 1).await;
+    let mut lamp = lamps(1).remove(0);
+    let offer = lamp.offer(&world).await;
+    lamp.fetch(&world, &offer, Part::File(FileIndex(0)), 1024).await;
+    let id = DeviceIdBuf::new("lamp-0").unwrap();
+    servers[1].stop_everything(&admin(), None, "an owner asked").await.unwrap();
+    servers[1].erase_device(&admin(), &id, "asked for").await.unwrap();
+    world.link.closed.lock().unwrap().clear();
+    world.pass(REFRESH);
+    servers[0].tick().await.unwrap();
+    let closed = world.link.closed.lock().unwrap().clone();
+    assert!(matches!(closed.as_slice(), [one] if *one == id), "the other server closes its connection, too");
+    world.heard_by(&id);
+    world.server = servers[0].clone();
+    let want = lamp.want(&offer, Part::File(FileIndex(0)), 1024, 1024, 1);
+    let answers = world.say("lamp-0", Dialect::Native, want).await;
+    assert!(
+        matches!(answers.as_slice(), [one] if matches!(answer(one), Answer::Refuse(RefuseCode::UnknownDevice)))
+    );
+    let told = async || {
+        let settings = world.store.scan(&Query::table(Table::Setting), None, 1000).await.unwrap();
+        let is_named = |bytes: Vec<u8>| bytes.windows(6).any(|part| part == b"lamp-0");
+        settings.items.into_iter().any(|(_, stored)| is_named(stored.record.to_bytes()))
+    };
+    assert!(told().await, "a server that was busy has time to hear of it");
+    world.pass(Millis(11 * 60_000));
+    servers[0].tick().await.unwrap();
+    assert!(!told().await);
 }

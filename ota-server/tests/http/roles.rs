@@ -164,6 +164,8 @@ fn rules(release: &str) -> Vec<Rule> {
         rule("post", "/api/v1/campaigns/{campaign}/stop", &[Operator], Product, why()),
         rule("post", "/api/v1/stop-everything", &[Operator, Approver, Administrator], Installation, why()),
         rule("post", "/api/v1/releases/{release}/withdraw", &[Operator, Approver], Product, why()),
+        // At the end, since the device is no longer there.
+        rule("post", "/api/v1/devices/{device}/erase", &[Administrator], Product, why()),
     ]
 }
 

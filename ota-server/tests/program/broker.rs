@@ -90,6 +90,8 @@ fn only_registered_devices_get_in_and_only_under_their_own_name() {
     assert_ne!(connect(&server, one, "pump-1"), Some(0), "revoked");
     admin.good(&["device", "release", "pump-1"]);
     assert_eq!(connect(&server, one, "pump-1"), Some(0));
+    admin.good(&["device", "erase", "pump-1", "--reason", "its owner asked for it"]);
+    assert_ne!(connect(&server, one, "pump-1"), Some(0), "erased");
     server.stop();
 }
 

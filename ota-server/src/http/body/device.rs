@@ -11,7 +11,7 @@ use super::{Time, cause_word, word};
 use crate::rules::device;
 use crate::rules::planner::WhyNot;
 use crate::rules::ramp::Turn;
-use crate::server::{DeviceReport, FileLine, FilePoint, FleetCourse, FleetLine, NewDevice};
+use crate::server::{DeviceReport, Erased, FileLine, FilePoint, FleetCourse, FleetLine, NewDevice};
 
 /// Devices to register: all of them or none, at most a thousand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +96,33 @@ pub struct DevicesView {
 pub struct RegisteredView {
     /// How many.
     pub registered: u64,
+}
+
+/// What became of a device that was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ErasedView {
+    /// What the audit chain calls it from now on: the SHA-256 of `ota/v1/erased-device/` and its id.
+    pub digest: String,
+    /// How many attempts went.
+    pub attempts: u64,
+    /// How many enrolments made for it alone went.
+    pub enrolments: u64,
+    /// From the lists of how many campaigns that have ended it went.
+    pub lists: u64,
+    /// Groups and campaigns whose expressions people wrote and that still name it.
+    pub named_in: Vec<String>,
+}
+
+impl From<Erased> for ErasedView {
+    fn from(erased: Erased) -> Self {
+        Self {
+            digest: erased.digest.to_string(),
+            attempts: erased.attempts,
+            enrolments: erased.enrolments,
+            lists: erased.lists,
+            named_in: erased.named_in,
+        }
+    }
 }
 
 /// A device in a list.

@@ -23,8 +23,8 @@ pub use campaign::{
 };
 pub use device::{
     AttemptView, CountView, CourseView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput,
-    DevicesView, FileCourseView, FilePointView, FleetLineView, FleetView, HeardView, InstalledView,
-    MomentView, RegisteredView, RevisionView, TagsInput, WhyNotView,
+    DevicesView, ErasedView, FileCourseView, FilePointView, FleetLineView, FleetView, HeardView,
+    InstalledView, MomentView, RegisteredView, RevisionView, TagsInput, WhyNotView,
 };
 pub use enrolment::{EnrolledView, EnrolmentInput, EnrolmentView, ProofInput};
 pub use group::{GroupInput, GroupView};

@@ -8,7 +8,7 @@ use ureq::http::Method;
 
 use super::Context;
 use crate::http::body::{
-    CredentialInput, DeviceInput, DeviceView, DevicesInput, DevicesView, ReasonInput, TagsInput,
+    CredentialInput, DeviceInput, DeviceView, DevicesInput, DevicesView, ErasedView, ReasonInput, TagsInput,
 };
 use crate::program::client::{Login, segment};
 use crate::program::keys::write_secret;
@@ -84,6 +84,16 @@ pub(super) enum DeviceCommand {
         /// Its id
         id: String,
         /// Why, for the audit log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Erase what is known of a device, for good
+    ///
+    /// Refused while a campaign that has not ended counts on it. The audit log keeps a digest of its id.
+    Erase {
+        /// Its id
+        id: String,
+        /// Why, for the audit log, where it stays: name nobody
         #[arg(long)]
         reason: String,
     },
@@ -186,6 +196,7 @@ impl DeviceCommand {
                 let input = ReasonInput { reason, product: None };
                 tell(&context()?, Method::POST, &id, "revoke", &input, "is revoked")
             }
+            Self::Erase { id, reason } => erase(&context()?, &id, reason),
             Self::Quarantine { id, reason } => {
                 let input = ReasonInput { reason, product: None };
                 tell(&context()?, Method::POST, &id, "quarantine", &input, "is quarantined")
@@ -254,6 +265,21 @@ fn list(context: &Context, product: &str, only: &str, limit: usize) -> Result<()
         let mut text = table(["DEVICE", "STATUS", "HEARD", "CAMPAIGN", "TAGS"], page.items.iter().map(row));
         if page.next.is_some() {
             text.push_str("\n\nthere are more: raise --limit");
+        }
+        text
+    })
+}
+
+fn erase(context: &Context, id: &str, reason: String) -> Result<(), Failure> {
+    let path = format!("/api/v1/devices/{}/erase", segment(id));
+    let erased: ErasedView = context.client.post(&path, &ReasonInput { reason, product: None })?;
+    context.format.show(&erased, |erased| {
+        let mut text = format!(
+            "{id} is erased, with {} attempts and {} enrolments; the audit log calls it {}",
+            erased.attempts, erased.enrolments, erased.digest
+        );
+        if !erased.named_in.is_empty() {
+            text.push_str(&format!("\nexpressions still name it: {}", erased.named_in.join(", ")));
         }
         text
     })

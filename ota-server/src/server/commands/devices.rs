@@ -191,7 +191,7 @@ impl Server {
             let key = Key::Device(id.clone());
             changes.write(key, version, Some(Record::Device(record)), Some(Record::Device(after)));
             self.audit(&mut changes, &permit, "device.revoke", id, words.clone());
-            self.tell_revoked(&mut changes, id).await?;
+            self.tell_revoked(&mut changes, id, None).await?;
             Ok((changes, ()))
         })
         .await?;

@@ -5,6 +5,7 @@ mod campaigns;
 mod content;
 mod devices;
 mod enrolments;
+mod erasure;
 mod groups;
 mod notes;
 mod people;
@@ -25,6 +26,7 @@ pub use self::amendments::AmendmentState;
 pub use self::content::Upload;
 pub use self::devices::NewDevice;
 pub use self::enrolments::{NewEnrolment, Proof};
+pub use self::erasure::Erased;
 pub use self::people::{AuditCheck, IssuedToken, NewToken};
 pub use self::products::NewProduct;
 pub use self::retries::Retried;
@@ -69,6 +71,11 @@ pub enum CommandError {
     /// The device exists.
     #[error("the device {0} is registered already")]
     DeviceExists(DeviceIdBuf),
+    /// A campaign that has not ended has an attempt of the device, or its id in a list.
+    #[error(
+        "campaign {0} has not ended and counts on the device: it has an attempt there, or is on its list"
+    )]
+    StillCounted(CampaignId),
     /// There is no such release.
     #[error("there is no release {0}")]
     NoRelease(ReleaseId),
