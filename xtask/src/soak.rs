@@ -1,6 +1,6 @@
 //! `cargo xtask soak`: the long sweeps, too long for `cargo xtask test`.
 //!
-//! A suite is a program of `ota-sim` whose name starts with `soak-`; there is no list to forget. It describes itself
+//! A suite is a program of a member whose name starts with `soak-`; there is no list to forget. It describes itself
 //! in the first line of its source, prints counted figures, prints its seed first, and ends with a status other than
 //! 0 when anything was found.
 
@@ -12,7 +12,7 @@ pub(crate) const HELP: &str = "
     cargo xtask soak NAME [-- ARG...]   run one, optimised, with its own arguments
     cargo xtask soak all                run all, with what each does by itself
 
-The suite NAME is the program soak-NAME of ota-sim.";
+The suite NAME is the program soak-NAME.";
 
 const PREFIX: &str = "soak-";
 

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: the figures, and the page that holds them.
 //!
-//! A group is a benchmark target of a member (`cargo bench --bench NAME`), or a program of `ota-sim` whose name
+//! A group is a benchmark target of a member (`cargo bench --bench NAME`), or a program of a member whose name
 //! starts with `bench-`; there is no list to forget. A group describes itself in the first line of its source. What
 //! it prints between [`sections::opening`] and [`sections::CLOSING`] is Markdown for `docs/benchmarks.md`.
 
@@ -15,7 +15,7 @@ pub(crate) const HELP: &str = "
     cargo xtask bench NAME... [--write] [-- ARG...]   run some, with their own arguments
     cargo xtask bench all [--write]                run all
 
-The group NAME is the benchmark target NAME of a member, or the program bench-NAME of ota-sim. What a group
+The group NAME is the benchmark target NAME of a member, or the program bench-NAME. What a group
 prints between these two lines is meant for people:
 
     <!-- bench: NAME -->

@@ -94,7 +94,7 @@ fn run(
     folder: &Path,
     [old, new, broken]: &[PathBuf; 3],
 ) -> Result<Memory, String> {
-    let words = ["run", "--locked", "--package", "ota-sim", "--all-features", "--bin", "firmware-host", "--"];
+    let words = ["run", "--locked", "--package", "ota-sim-programs", "--bin", "firmware-host", "--"];
     let cargo = project.cargo(words);
     let ran = [
         ("--emulator", toolchain.emulator.as_path()),

@@ -11,7 +11,7 @@
 
 mod bootloader;
 mod flash_file;
-#[path = "../../../../examples/firmware-cortex-m/src/layout.rs"]
+#[path = "../../../../../examples/firmware-cortex-m/src/layout.rs"]
 mod layout;
 mod serial;
 

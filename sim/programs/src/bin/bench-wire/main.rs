@@ -6,7 +6,7 @@
 
 mod clients;
 mod hosts;
-#[path = "../../../../ota-transport/tests/support/mod.rs"]
+#[path = "../../../../../ota-transport/tests/support/mod.rs"]
 mod mosquitto;
 mod plot;
 
