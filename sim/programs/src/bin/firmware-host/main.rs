@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The device is made in the factory with the old firmware, updates itself to a package of three files over the
-//! serial line, restarts into the new firmware and confirms it. A second package holds firmware that never confirms:
+//! serial line, restarts into the new firmware and confirms it. In the middle of that the product's root is rotated twice,
+//! and the device has to follow before it goes on. A second package holds firmware that never confirms:
 //! the next restart goes back, and the device says so. What the device prints about its memory is printed again.
 
 mod bootloader;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use ota_core::crypto::soft::SoftSha256;
 use ota_core::device::Slot;
 use ota_core::list::List;
-use ota_core::number::{ByteLength, SecurityEpoch};
+use ota_core::number::{ByteLength, RootVersion, SecurityEpoch};
 use ota_core::text::{DeviceId, FileName, HardwareRevision, InstallTarget, Revision};
 use ota_core::wire::Phase;
 use ota_device::Identity;
@@ -39,6 +40,8 @@ use flash_file::FlashFile;
 const DEVICE: &str = "board-1";
 /// No step of the story restarts the device more often.
 const STARTS_MAX: usize = 6;
+/// Requests for blocks after which the root is rotated: in the middle of the firmware.
+const ROTATION_AFTER: u32 = 8;
 
 fn main() {
     if let Err(why) = run() {
@@ -65,12 +68,20 @@ fn run() -> Result<(), String> {
 
     let files = package("2", &new, &certificate, &configuration);
     server.release = Some(server.workshop.release(&Terms { version: 2, ..Terms::default() }, files));
+    server.rotates_root_after = Some(ROTATION_AFTER);
     board.run_until(&mut server, "confirmed")?;
     board.expect_started("revision 2")?;
+    let newest = RootVersion(u32::try_from(server.roots.len()).map_err(|error| error.to_string())?);
+    if newest == RootVersion(1) || server.trusted_root != newest {
+        return Err(format!("the device trusts {}, the newest is {newest}", server.trusted_root));
+    }
     board.expect_slot("firmware", &new)?;
     board.expect_slot("certificate", &certificate)?;
     board.expect_slot("configuration", &configuration)?;
-    println!("updated to 3 new files and confirmed after {} starts", board.starts);
+    println!(
+        "followed the root to {newest}, updated to 3 new files and confirmed after {} starts",
+        board.starts
+    );
 
     let files = package("3", &broken, &certificate, b"interval = 20\n");
     server.release = Some(server.workshop.release(&Terms { version: 3, ..Terms::default() }, files));
