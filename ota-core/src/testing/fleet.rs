@@ -53,7 +53,7 @@ fields! {
     Approval { principal, at, hash }
     Attempt {
         product, stage, phase, cause, release, offer, nonce, offered, changed, due, retries, sequence, done, asked,
-        former, hardware, site, moments, detail, attested, dialect, files,
+        former, hardware, site, moments, detail, attested, dialect, files, missed,
     }
     AttemptRules {
         begin_within, download_within, install_within, confirm_within, retries_max, retry_after, retry_after_max,

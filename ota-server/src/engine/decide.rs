@@ -158,7 +158,7 @@ impl<'k> Draft<'k> {
                 // A stepping stone: the way goes on to the goal.
                 let rules = goal.record.plan.attempts;
                 next = moved(next, P::Waiting, 0, &rules, now);
-                next.due = None;
+                next.due = Some(now);
                 next.asked = false;
                 next.retries = 0;
             }
@@ -450,6 +450,7 @@ fn install(
         attested: false,
         dialect: dialect_number(dialect),
         files: None,
+        missed: None,
     };
     let mut next = known.unwrap_or_else(fresh);
     if next.release != step.release.id {
@@ -717,13 +718,6 @@ pub fn overdue(
         .attempts
         .get(&campaign)
         .and_then(|latest| attempt::overdue(latest, known.device.heard, &draft.rules(campaign), now));
-    // Waiting and deferred attempts have nothing more to be swept for: the device comes by itself.
-    let next = next.or_else(|| {
-        let latest = draft.attempts.get(&campaign)?;
-        let is_waiting = matches!(latest.phase, AttemptPhase::Waiting | AttemptPhase::Deferred);
-        (is_waiting && latest.due.is_some_and(|due| due <= now))
-            .then(|| Attempt { due: None, ..latest.clone() })
-    });
     if let Some(next) = next {
         draft.put(campaign, next, now);
     }

@@ -104,6 +104,7 @@ pub fn moved(
     attempt.phase = phase;
     attempt.cause = cause;
     attempt.changed = now;
+    attempt.missed = None;
     attempt.due = match phase {
         AttemptPhase::Offered => Some(now.plus(rules.begin_within)),
         AttemptPhase::Downloading => Some(now.plus(rules.download_within)),
@@ -306,10 +307,14 @@ pub fn shown(
 ///
 /// One that was not heard since its phase began is silent: it may come back, and gates have a limit for how many
 /// may do that. One that was heard is there, and slow: it failed this time.
+///
+/// One that may try again has to come for it. It is given as long as for a beginning, and as long again whenever it was
+/// heard meanwhile: its turn, a window or a limit may keep it. Then it is silent like the others; a group with a device
+/// that never comes back would otherwise never have ended.
 #[must_use]
 pub fn overdue(attempt: &Attempt, heard: Timestamp, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
     use AttemptPhase as P;
-    if attempt.due.is_none_or(|due| due > now) {
+    if attempt.missed.or(attempt.due).is_none_or(|due| due > now) {
         return None;
     }
     let is_unheard = heard <= attempt.changed;
@@ -325,7 +330,14 @@ pub fn overdue(attempt: &Attempt, heard: Timestamp, rules: &AttemptRules, now: T
         P::Offered | P::Downloading | P::Downloaded | P::Verified => {
             Some(failed(next, ReportCode::Timeout, rules, now))
         }
-        // Waiting and deferred attempts only become offerable again: the device has to come for it.
+        P::Waiting | P::Deferred => {
+            let missed = next.due.map_or(heard, |due| due.max(heard)).plus(rules.begin_within);
+            if missed <= now {
+                Some(moved(next, P::Silent, ReportCode::Timeout.number(), rules, now))
+            } else {
+                Some(Attempt { missed: Some(missed), ..next })
+            }
+        }
         _ => None,
     }
 }

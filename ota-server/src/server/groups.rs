@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use ota_core::fleet::records::{Attempt, CampaignState, Device, Schedule};
+use ota_core::fleet::records::{Attempt, AttemptPhase, CampaignState, Device, Schedule};
 use ota_core::fleet::{Index, IndexEntry, Key, Query, Record, StoreError, Stored};
 use ota_core::number::CampaignId;
 use ota_core::text::DeviceIdBuf;
@@ -28,8 +28,9 @@ pub(super) struct GroupSize {
 }
 
 impl Server {
-    /// How many devices of a stage (0 is the trial group) have an attempt or can get one; `None` if more than a few
-    /// thousand would have to be looked at.
+    /// How many devices of a stage (0 is the trial group) have an attempt or can get one, without those that have
+    /// been off since before it began, unless that is all of them; `None` if more than a few thousand would have to be
+    /// looked at.
     pub(super) async fn group_of(
         &self,
         view: &ProductView,
@@ -65,18 +66,21 @@ impl Server {
         let keys: Vec<Key> = candidates.iter().map(|(id, _)| Key::Attempt(campaign.id, id.clone())).collect();
         let attempts = if keys.is_empty() { Vec::new() } else { self.inner.store.load(&keys).await? };
         let open = wide_open(campaign);
-        let mut count = 0;
+        let (mut here, mut missing) = (0, 0);
         for ((id, device), attempt) in candidates.iter().zip(attempts) {
-            let is_in = match attempt {
-                Some(Stored { record: Record::Attempt(attempt), .. }) => attempt.stage == stage,
-                _ => {
-                    stage_of(view, campaign, id, device, self.now()) == Some(stage)
-                        && self.could_get(view, &open, id, device)
+            match attempt {
+                // What was taken back has left the group, and says nothing.
+                Some(Stored { record: Record::Attempt(attempt), .. }) => {
+                    here += u64::from(attempt.stage == stage && attempt.phase != AttemptPhase::Cancelled);
                 }
-            };
-            count += u64::from(is_in);
+                _ if stage_of(view, campaign, id, device, self.now()) != Some(stage)
+                    || !self.could_get(view, &open, id, device) => {}
+                _ if is_missing(campaign, device, self.now()) => missing += 1,
+                _ => here += 1,
+            }
         }
-        Ok(Some(count))
+        // Where nobody came at all there is a group all the same, and nothing to judge it by.
+        Ok(Some(if here == 0 { missing } else { here }))
     }
 
     /// Whether nothing but time and turn keeps a device from an offer.
@@ -187,6 +191,14 @@ impl Server {
         }
         Ok(waiting)
     }
+}
+
+/// Whether a device was off before its turn could come, and has been since: for longer than an offered device has to begin.
+/// It does not count against the release, and nobody can wait for it.
+fn is_missing(campaign: &CampaignView, device: &Device, now: Timestamp) -> bool {
+    let patience = campaign.record.plan.attempts.begin_within;
+    let was_here = device.heard.max(campaign.record.progress.since);
+    campaign.is_offering() && now.since(was_here) > patience
 }
 
 /// The campaign as if everybody's turn had come: what still keeps a device from it are reasons that time does not heal.

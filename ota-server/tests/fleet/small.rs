@@ -1,13 +1,14 @@
 //! Small fleets: three lamps on trial, stages that hold hardly anybody, and gates that ask for more than there is.
 
 use ota_core::fleet::records::{
-    Amended, CampaignState, Gate, Limits, Plan, Promotion, SmallGroup, Stage, Target, Trial,
+    Amended, AttemptPhase, CampaignState, Gate, Limits, Plan, Promotion, SmallGroup, Stage, Target, Trial,
 };
 use ota_core::number::CampaignId;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, ReportCode};
-use ota_server::rules::campaign::CampaignError;
+use ota_server::rules::campaign::{CampaignError, Draft};
+use ota_server::rules::release::ReleaseDraft;
 use ota_server::{AmendmentState, CommandError, ProgressReport};
 
 use crate::support::*;
@@ -113,6 +114,106 @@ async fn one_failure_of_three_on_trial_pauses_the_campaign() {
     let record = progress(&world, campaign).await.campaign;
     assert_eq!(record.state, CampaignState::Paused);
     assert!(record.reason.contains("1 of 3 devices failed"), "{}", record.reason);
+}
+
+#[tokio::test]
+async fn a_device_that_was_to_try_again_and_never_came_back_ends_the_trial() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    // It may try again, is told to wait once more, and then its power is gone for good.
+    let mut third = Lamp::new("t-3", "1.0");
+    let offer = third.offer(&world).await;
+    third.report(&world, &offer, 0, Phase::Failed, ReportCode::Timeout).await;
+    world.pass(Millis(30_000));
+    assert!(matches!(third.check_in(&world).await, Answer::UpToDate { .. }));
+    for _ in 0..50 {
+        tick(&world).await;
+        assert_eq!(
+            progress(&world, campaign).await.campaign.state,
+            CampaignState::Trial,
+            "it may still come"
+        );
+    }
+    for _ in 0..20 {
+        tick(&world).await;
+    }
+    let record = progress(&world, campaign).await.campaign;
+    assert_eq!(record.state, CampaignState::Paused);
+    assert!(record.reason.contains("1 of 3 devices fell silent"), "{}", record.reason);
+    // It was only in a drawer: it is served where the campaign goes on.
+    world.server.resume_campaign(&operator(), campaign).await.unwrap();
+    third.update(&world, "1.1", 100).await;
+    tick(&world).await;
+    assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trialled);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_device_that_waits_and_is_heard_is_not_silent_however_long_it_is_kept_waiting() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let mut lamp = Lamp::new("t-3", "1.0");
+    let offer = lamp.offer(&world).await;
+    lamp.report(&world, &offer, 0, Phase::Failed, ReportCode::Timeout).await;
+    world.server.pause_campaign(&operator(), campaign, "a look at it").await.unwrap();
+    for _ in 0..10 {
+        world.pass(Millis(HOUR.0 / 2));
+        tick(&world).await;
+        assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
+    }
+    world.server.resume_campaign(&operator(), campaign).await.unwrap();
+    let waiting = progress(&world, campaign).await.now;
+    assert!(waiting.iter().any(|line| line.phase == AttemptPhase::Waiting), "{waiting:?}");
+    lamp.update(&world, "1.1", 100).await;
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn devices_that_were_off_before_do_not_hold_a_group_up_and_nobody_at_all_passes_nothing() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    world.pass(Millis(10 * HOUR.0));
+    tick(&world).await;
+    let gate = progress(&world, campaign).await.gate.unwrap();
+    assert_eq!((gate.stage, gate.shown, gate.devices), (0, 0, Some(3)), "all of them are off");
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    tick(&world).await;
+    let record = progress(&world, campaign).await.campaign;
+    assert_eq!(record.state, CampaignState::Trialled, "the third has been off all the time");
+    assert!(matches!(Lamp::new("t-3", "1.0").check_in(&world).await, Answer::Offer(_)), "it is served late");
+}
+
+#[tokio::test]
+async fn what_was_taken_back_for_something_more_urgent_has_left_the_group() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    let mut third = Lamp::new("t-3", "1.0");
+    third.offer(&world).await;
+    let file = world.file("app.bin", "1.0.1", &[9; 100]).await;
+    let fix = world.sign(ReleaseDraft { security: true, ..world.release_draft(vec![file]) }).await;
+    let ids = vec![DeviceIdBuf::new("t-3").unwrap()];
+    let urgent =
+        Draft { target: Target::Devices { ids }, ..draft(&world, fix, Plan { priority: 9, ..plan() }) };
+    world.start_campaign(urgent).await;
+    third.offer(&world).await;
+    tick(&world).await;
+    assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trialled);
 }
 
 #[tokio::test]

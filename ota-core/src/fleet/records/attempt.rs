@@ -86,6 +86,9 @@ pub struct Attempt {
     /// Where single files stand, where the device has said so: by their place in the release, in rising order.
     #[n(21)]
     pub files: Option<Vec<FileProgress>>,
+    /// When a device that may try again and has not come is looked for: it counts as silent if it was not heard either.
+    #[n(22)]
+    pub missed: Option<Timestamp>,
 }
 
 /// Where one file of an attempt stands, as the device reports it.
@@ -224,7 +227,7 @@ impl Attempt {
                 .number(u64::from(self.cause))
                 .text(device),
         );
-        if let Some(due) = self.due {
+        if let Some(due) = self.missed.or(self.due) {
             places.push(IndexEntry::new(Index::AttemptDue).number(due.0).number(campaign.0).text(device));
         }
     }
