@@ -21,6 +21,9 @@ use super::parts::{Release, assigned};
 use super::{DAY, MINUTE};
 use crate::random::Dice;
 
+/// The number of the report that says that the files are installed.
+const INSTALLED: u32 = 1;
+
 /// What a message made of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mood {
@@ -77,11 +80,13 @@ impl Lamp {
         self.revision
     }
 
-    /// The power went: what was being done is forgotten, what was installed is not.
-    pub(super) fn forget(&mut self) {
-        if !self.is_brick() {
-            self.state = State::Idle;
-        }
+    /// The power went: what was being done is forgotten, what was installed is not, and starts.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        self.state = match core::mem::replace(&mut self.state, State::Idle) {
+            State::Brick => State::Brick,
+            State::Starting(offer, _) | State::Reporting(offer, INSTALLED) => State::Starting(offer, now),
+            _ => State::Idle,
+        };
     }
 
     /// It wakes: what it says, and when it wakes again by itself.
@@ -90,6 +95,7 @@ impl Lamp {
         now: Timestamp,
         dice: &mut Dice,
         releases: &[Release],
+        bad_starts: u32,
     ) -> (Vec<Bytes>, Option<Millis>) {
         let state = core::mem::replace(&mut self.state, State::Idle);
         match state {
@@ -122,10 +128,15 @@ impl Lamp {
             }
             State::Reporting(mut offer, sequence) => {
                 offer.tries += 1;
+                if offer.tries > 20 && sequence == INSTALLED {
+                    // It starts whether anybody has heard of it or not.
+                    self.state = State::Starting(offer, now);
+                    return (Vec::new(), Some(Millis(1)));
+                }
                 if offer.tries > 20 {
                     return (vec![self.check_in()], Some(Millis(60 * MINUTE)));
                 }
-                let phase = if sequence == 0 { Phase::Downloaded } else { Phase::Installed };
+                let phase = if sequence == INSTALLED { Phase::Installed } else { Phase::Downloaded };
                 let report = report(&offer, sequence, phase, ReportCode::Ok);
                 self.state = State::Reporting(offer, sequence);
                 (vec![report], Some(Millis(MINUTE)))
@@ -134,7 +145,7 @@ impl Lamp {
                 self.state = State::Starting(offer, until);
                 (Vec::new(), Some(Millis(until.since(now).0.max(1))))
             }
-            State::Starting(offer, _) => self.started(&offer, now, dice, releases),
+            State::Starting(offer, _) => self.started(&offer, now, dice, releases, bad_starts),
             State::Failing(mut offer, sequence) => {
                 offer.tries += 1;
                 if offer.tries > 20 {
@@ -154,11 +165,12 @@ impl Lamp {
         now: Timestamp,
         dice: &mut Dice,
         releases: &[Release],
+        bad_starts: u32,
     ) -> (Vec<Bytes>, Option<Millis>) {
         let Some(release) = releases.iter().find(|release| release.id == offer.release) else {
             return (Vec::new(), Some(Millis(MINUTE)));
         };
-        if dice.happens(release.failures) {
+        if dice.happens(release.failures.saturating_add(bad_starts)) {
             if dice.happens(500_000) {
                 self.state = State::Brick;
                 return (Vec::new(), None);
@@ -200,7 +212,7 @@ impl Lamp {
                 if ack.offer == offer.id && ack.sequence.0 == *sequence =>
             {
                 self.state = if *sequence == 0 {
-                    State::Reporting(Offer { tries: 0, ..offer.clone() }, 1)
+                    State::Reporting(Offer { tries: 0, ..offer.clone() }, INSTALLED)
                 } else {
                     State::Starting(offer.clone(), now.plus(Millis(2 * MINUTE)))
                 };
@@ -211,6 +223,11 @@ impl Lamp {
             {
                 self.state = State::Idle;
                 Mood::Idle
+            }
+            // What is installed cannot be taken back by a word: it starts, and tells what it has become.
+            (Down::Refuse(_) | Down::Cancel(_), State::Reporting(offer, INSTALLED)) => {
+                self.state = State::Starting(offer.clone(), now);
+                Mood::Busy
             }
             // Its offer is no longer good: it checks in and goes on from there.
             (

@@ -1,12 +1,18 @@
-//! A fleet in virtual time: the real server on the reference stores, and many fast models of devices.
+//! A fleet in virtual time: the real server on a real store, many fast models of devices, some devices with the real
+//! engine, and some that speak the original protocol.
 //!
 //! Everything follows from one seed: who fails, what is lost, when the server crashes. First what must never happen
 //! is watched while everything goes wrong; then the faults stop, and progress is demanded.
 
+mod engine;
+mod faults;
 mod lamp;
+mod medium;
+mod original;
 mod parts;
 pub mod scale;
 mod watch;
+pub mod year;
 
 use core::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -15,17 +21,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ota_core::conformance::memory::{MemoryBlobStore, MemoryFleetStore};
 use ota_core::fleet::records::{
-    AttemptRules, Campaign, CampaignState, Gate, Limits, OnFailure, Pace, Plan, Promotion, Schedule, Stage,
-    Target, Trial,
+    Amended, AttemptPhase, AttemptRules, Campaign, CampaignState, Gate, Limits, OnFailure, Pace, Plan,
+    Promotion, Schedule, SmallGroup, Stage, Target, Trial,
 };
-use ota_core::fleet::{Dialect, LinkEvent};
+use ota_core::fleet::{Dialect, FleetStore, LinkEvent};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::{Millis, Timestamp};
 use ota_server::rules::campaign::Draft;
 use ota_server::{Config, Server};
+use ota_storage::redb::{RedbOptions, RedbStore};
 
+use self::engine::Engine;
+pub use self::faults::{Faults, Happened, Kept, Kinds};
 use self::lamp::{Lamp, Mood};
+use self::medium::Disk;
+use self::original::{Act, Client};
 use self::parts::{KeptLink, SeededEntropy, SimClock, Sketch, StumblingStore};
 pub use self::parts::{Release, admin, approver, operator};
 use self::watch::Watch;
@@ -38,66 +49,41 @@ pub const MINUTE: u64 = 60_000;
 /// A day in milliseconds.
 pub const DAY: u64 = 24 * 60 * MINUTE;
 
-/// What goes wrong, in cases of a million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Faults {
-    /// Messages that are lost, each way.
-    pub lost: u32,
-    /// Messages that arrive twice.
-    pub doubled: u32,
-    /// Wakes of a device that are a restart in which it forgets what it was doing.
-    pub device_crashes: u32,
-    /// Ticks at which the server is gone and another starts on the same stores.
-    pub server_crashes: u32,
-    /// Commits that fail, half of them after they have happened.
-    pub failed_commits: u32,
-    /// Ticks at which the server's clock jumps ahead by up to an hour.
-    pub clock_jumps: u32,
-}
-
-impl Faults {
-    /// Nothing goes wrong.
-    pub const NONE: Self =
-        Self { lost: 0, doubled: 0, device_crashes: 0, server_crashes: 0, failed_commits: 0, clock_jumps: 0 };
-    /// Everything goes wrong.
-    pub const HARSH: Self = Self {
-        lost: 100_000,
-        doubled: 50_000,
-        device_crashes: 30_000,
-        server_crashes: 20_000,
-        failed_commits: 20_000,
-        clock_jumps: 1_000,
-    };
-}
-
-/// How often things really happened: a simulation without faults proves nothing about faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Happened {
-    /// Messages that were lost.
-    pub lost: u64,
-    /// Messages that arrived twice.
-    pub doubled: u64,
-    /// Devices that forgot what they were doing.
-    pub device_crashes: u64,
-    /// Servers that were gone.
-    pub server_crashes: u64,
-    /// Commits that failed.
-    pub failed_commits: u64,
-    /// Clocks that jumped.
-    pub clock_jumps: u64,
-    /// Check-ins that reached the server.
-    pub check_ins: u64,
-    /// Offers that reached a device.
-    pub offers: u64,
-    /// Devices that became bricks.
-    pub bricked: u64,
-}
+/// A copy of the server's store.
+pub struct Backup(Disk);
 
 enum Happening {
     Wake(usize),
     Up(usize, Bytes),
     Down(usize, Bytes),
+    /// Messages of a connection of an original device: what belongs to a former one is gone.
+    OriginalUp(usize, u64, Bytes),
+    OriginalDown(usize, u64, Bytes),
     Tick,
+}
+
+enum Device {
+    Fast(Lamp),
+    Original(Client),
+    Real(Engine),
+}
+
+impl Device {
+    fn is_brick(&self) -> bool {
+        match self {
+            Self::Fast(lamp) => lamp.is_brick(),
+            Self::Original(client) => client.is_brick(),
+            Self::Real(engine) => engine.is_brick(),
+        }
+    }
+
+    fn revision(&self) -> u32 {
+        match self {
+            Self::Fast(lamp) => lamp.revision(),
+            Self::Original(client) => client.revision(),
+            Self::Real(engine) => engine.revision(),
+        }
+    }
 }
 
 /// A fleet, its server, and what goes on between them.
@@ -105,13 +91,16 @@ pub struct Fleet {
     seed: u64,
     dice: Dice,
     now: Timestamp,
+    tick_every: Millis,
     clock: Arc<SimClock>,
     link: Arc<KeptLink>,
+    signer: Arc<Sketch>,
+    disk: Option<Disk>,
     store: Arc<StumblingStore>,
     blobs: Arc<MemoryBlobStore>,
     server: Server,
     product: ProductIdBuf,
-    lamps: Vec<Lamp>,
+    devices: Vec<Device>,
     places: HashMap<DeviceIdBuf, usize>,
     queue: BinaryHeap<Reverse<(Timestamp, u64)>>,
     happenings: HashMap<u64, Happening>,
@@ -124,27 +113,49 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet of so many devices, all with revision 0, every tenth in the trial group.
+    /// A fleet of so many fast models, and some others beside them, on the reference store.
     pub async fn new(seed: u64, devices: usize) -> Self {
+        Self::of(seed, Kinds { fast: devices, original: devices / 10, real: 2 }, Kept::InMemory).await
+    }
+
+    /// A fleet of these devices, all with revision 0, every tenth in the trial group.
+    pub async fn of(seed: u64, kinds: Kinds, kept: Kept) -> Self {
         let clock = Arc::new(SimClock::at(BEGINNING));
         let link = Arc::new(KeptLink::default());
-        let store = Arc::new(StumblingStore::new(MemoryFleetStore::new(), seed));
+        let disk = (kept == Kept::InRedb).then(Disk::default);
+        let store = Arc::new(StumblingStore::new(opened(disk.as_ref()), seed));
         let blobs = Arc::new(MemoryBlobStore::new());
-        let server = start(&clock, &link, &store, &blobs, seed).await;
+        let signer = Arc::new(Sketch::new(kinds.fast + kinds.original));
+        let server = start(&clock, &link, &store, &blobs, &signer, seed).await;
         let product = parts::set_up(&server).await;
-        let ids: Vec<DeviceIdBuf> = (0..devices).map(parts::device_id).collect();
+        let count = kinds.fast + kinds.original + kinds.real;
+        let ids: Vec<DeviceIdBuf> = (0..count).map(parts::device_id).collect();
         parts::register(&server, &product, &ids).await;
+        let root = parts::root_body(&product);
+        let device = |place: usize| {
+            if place < kinds.fast {
+                Device::Fast(Lamp::new(place))
+            } else if place < kinds.fast + kinds.original {
+                Device::Original(Client::new(seed))
+            } else {
+                let own = seed ^ (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                Device::Real(Engine::new(parts::device_id(place), root.clone(), own))
+            }
+        };
         let mut fleet = Self {
             seed,
             dice: Dice::new(seed),
             now: BEGINNING,
+            tick_every: Millis(15 * MINUTE),
             clock,
             link,
+            signer,
+            disk,
             store,
             blobs,
             server,
             product,
-            lamps: (0..devices).map(Lamp::new).collect(),
+            devices: (0..count).map(device).collect(),
             places: ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect(),
             queue: BinaryHeap::new(),
             happenings: HashMap::new(),
@@ -155,12 +166,17 @@ impl Fleet {
             campaigns: Vec::new(),
             watch: Watch::default(),
         };
-        for place in 0..devices {
+        for place in 0..count {
             let after = Millis(fleet.dice.below(6 * 60 * MINUTE));
             fleet.later(after, Happening::Wake(place));
         }
         fleet.later(Millis(MINUTE), Happening::Tick);
         fleet
+    }
+
+    /// How often the server looks at what is due, in virtual time.
+    pub const fn tick_every(&mut self, span: Millis) {
+        self.tick_every = span;
     }
 
     /// What has really happened so far.
@@ -216,10 +232,33 @@ impl Fleet {
         self.server.progress(&operator(), id).await.expect("progress").campaign
     }
 
+    /// Copies the store as it is now.
+    ///
+    /// # Panics
+    /// If the fleet is not kept in redb.
+    #[must_use]
+    pub fn back_up(&self) -> Backup {
+        Backup(self.disk.as_ref().expect("a store on a disk").copy())
+    }
+
+    /// The server is lost with its store, and another goes on from a copy. Uploaded files are all there.
+    pub async fn go_on_from(&mut self, backup: &Backup) {
+        self.disk = Some(backup.0.copy());
+        // What was seen of the time that is lost says nothing about the one that comes.
+        (self.watch, self.campaigns) = (Watch::default(), Vec::new());
+        self.crash().await;
+    }
+
     /// Lets so much time pass while this goes wrong.
+    ///
+    /// # Panics
+    /// With the seed, if anything happens that must not.
     pub async fn run(&mut self, faults: Faults, span: Millis) {
         self.faults = faults;
         self.store.fails(faults.failed_commits);
+        if faults.wrong_clocks == 0 {
+            self.clock.is_wrong_by(0);
+        }
         let end = self.now.plus(span);
         while let Some(Reverse((at, number))) = self.queue.pop() {
             if at > end {
@@ -229,12 +268,25 @@ impl Fleet {
             self.now = at;
             self.clock.set(at);
             match self.happenings.remove(&number) {
-                Some(Happening::Wake(place)) => self.wake(place),
+                Some(Happening::Wake(place)) => self.wake(place).await,
                 Some(Happening::Up(place, payload)) => self.up(place, payload).await,
-                Some(Happening::Down(place, payload)) => self.down(place, &payload),
+                Some(Happening::Down(place, payload)) => self.down(place, payload),
+                Some(Happening::OriginalUp(place, connection, payload)) => {
+                    self.original_up(place, connection, payload).await;
+                }
+                Some(Happening::OriginalDown(place, connection, payload)) => {
+                    self.original_down(place, connection, &payload);
+                }
                 Some(Happening::Tick) => self.tick().await,
                 None => {}
             }
+            if self.disk.as_ref().is_some_and(Disk::is_cut) {
+                self.happened.torn_commits += 1;
+                self.crash().await;
+            }
+        }
+        if let Some(disk) = &self.disk {
+            disk.stays_on();
         }
         self.now = end;
         self.clock.set(end);
@@ -247,8 +299,8 @@ impl Fleet {
     /// # Panics
     /// With the seed, if one has not.
     pub async fn assert_everybody_has(&self, revision: u32) {
-        for (place, lamp) in self.lamps.iter().enumerate() {
-            if lamp.is_brick() || lamp.revision() == revision {
+        for (place, device) in self.devices.iter().enumerate() {
+            if device.is_brick() || device.revision() == revision {
                 continue;
             }
             let id = parts::device_id(place);
@@ -256,14 +308,66 @@ impl Fleet {
             // Whoever failed for good was reported so, and has a reason; everybody else must be there.
             let has_ended =
                 report.history.iter().any(|line| !ota_server::rules::attempt::is_open(line.phase));
-            assert!(has_ended, "seed {}: {id} has revision {}: {report:#?}", self.seed, lamp.revision());
+            assert!(has_ended, "seed {}: {id} has revision {}: {report:#?}", self.seed, device.revision());
         }
     }
 
     /// How many devices have this revision.
     #[must_use]
     pub fn having(&self, revision: u32) -> usize {
-        self.lamps.iter().filter(|lamp| lamp.revision() == revision).count()
+        self.devices.iter().filter(|device| device.revision() == revision).count()
+    }
+
+    /// How a campaign stands, and whoever does not have its release: for whoever has to understand a seed.
+    pub async fn story(&self, id: CampaignId) -> String {
+        let progress = self.server.progress(&operator(), id).await.expect("progress");
+        let record = &progress.campaign;
+        let mut story = format!(
+            "seed {}: {:?}: {}\nstage {} since {:?}, passed {:?}, {:?}",
+            self.seed,
+            record.state,
+            record.reason,
+            record.progress.stage,
+            record.progress.since,
+            record.progress.passed,
+            progress.gate
+        );
+        for (place, device) in self.devices.iter().enumerate() {
+            let name = parts::device_id(place);
+            let report = self.server.device(&operator(), &name).await.expect("a report");
+            let line = report.history.iter().find(|line| line.campaign == id);
+            if line.is_some_and(|line| line.phase == AttemptPhase::Confirmed) {
+                continue;
+            }
+            let kind = match device {
+                Device::Fast(_) => "fast",
+                Device::Original(_) => "original",
+                Device::Real(_) => "real",
+            };
+            let why = self.server.why_not(&operator(), &name, id).await.expect("a reason");
+            let (is_brick, revision) = (device.is_brick(), device.revision());
+            story.push_str(&format!(
+                "\n{name} ({kind}, brick {is_brick}, revision {revision}): {why}: {line:?}"
+            ));
+        }
+        story
+    }
+
+    /// How many devices still live.
+    #[must_use]
+    pub fn alive(&self) -> usize {
+        self.devices.iter().filter(|device| !device.is_brick()).count()
+    }
+
+    /// The end of the audit chain: two runs that agree in it have done the same.
+    ///
+    /// # Panics
+    /// If the chain is broken.
+    pub async fn head(&self) -> (u64, ota_core::fleet::AuditHash) {
+        match self.server.verify_audit(&admin(), None).await.expect("the audit chain") {
+            ota_server::AuditCheck::Intact { entries, head } => (entries, head),
+            broken => panic!("seed {}: {broken:?}", self.seed),
+        }
     }
 
     fn later(&mut self, after: Millis, happening: Happening) {
@@ -286,16 +390,42 @@ impl Fleet {
         }
     }
 
-    fn wake(&mut self, place: usize) {
-        if self.dice.happens(self.faults.device_crashes) {
-            self.happened.device_crashes += 1;
-            self.lamps[place].forget();
-        }
-        let was_brick = self.lamps[place].is_brick();
-        let (messages, next) = self.lamps[place].wake(self.now, &mut self.dice, &self.releases);
-        self.happened.bricked += u64::from(!was_brick && self.lamps[place].is_brick());
+    async fn wake(&mut self, place: usize) {
+        let crashes = self.dice.happens(self.faults.device_crashes);
+        self.happened.device_crashes += u64::from(crashes);
+        let was_brick = self.devices[place].is_brick();
+        let bad_starts = self.faults.bad_starts;
+        let (now, dice) = (self.now, &mut self.dice);
+        let mut act = None;
+        let (messages, next) = match &mut self.devices[place] {
+            Device::Fast(lamp) => {
+                if crashes {
+                    lamp.forget(now);
+                }
+                lamp.wake(now, dice, &self.releases, bad_starts)
+            }
+            Device::Real(engine) => {
+                if crashes {
+                    engine.forget();
+                }
+                let failures = self.releases.last().map_or(0, |release| release.failures);
+                engine.wake(now, failures.saturating_add(bad_starts))
+            }
+            Device::Original(client) => {
+                if crashes && !client.is_brick() {
+                    client.breaks();
+                }
+                let next;
+                (act, next) = client.wake(now, dice);
+                (Vec::new(), next)
+            }
+        };
+        self.happened.bricked += u64::from(!was_brick && self.devices[place].is_brick());
         for message in messages {
             self.send(|| Happening::Up(place, message.clone()));
+        }
+        if let Some(act) = act {
+            self.act(place, act).await;
         }
         if let Some(after) = next {
             self.later(after, Happening::Wake(place));
@@ -310,53 +440,239 @@ impl Fleet {
         self.deliver().await;
     }
 
-    /// Looks at what the server sends, then lets it set out.
-    async fn deliver(&mut self) {
-        for out in self.link.take() {
-            let Some(place) = self.places.get(&out.device).copied() else { continue };
-            if let Some(offered) = parts::offered(&out.payload) {
-                let limits = self.watch.offered(&self.server, &out.device, offered, self.now, self.seed);
-                limits.await;
+    /// An original device connects or says something. Its link keeps the order, loses nothing, and breaks as a whole.
+    async fn act(&mut self, place: usize, act: Act) {
+        let said = match act {
+            Act::Connect(said) => {
+                let events = vec![LinkEvent::Connected(parts::device_id(place))];
+                self.server.handle(events).await.expect("the link keeps everything");
+                self.deliver().await;
+                said
             }
-            self.send(|| Happening::Down(place, out.payload.clone()));
+            Act::Say(said) => said,
+        };
+        for (number, payload) in (1_u64..).zip(said) {
+            self.send_original(place, number, |connection| {
+                Happening::OriginalUp(place, connection, payload.clone())
+            });
         }
     }
 
-    fn down(&mut self, place: usize, payload: &Bytes) {
-        let mood = self.lamps[place].hear(payload, self.now, &self.releases);
-        self.happened.offers += u64::from(mood == Mood::Offered);
-        if mood != Mood::Idle {
-            let after = Millis(200 + self.dice.below(30_000));
+    /// A message of an original device sets out: it arrives, in order, or the connection breaks.
+    fn send_original(&mut self, place: usize, number: u64, make: impl Fn(u64) -> Happening) {
+        let Device::Original(client) = &mut self.devices[place] else { return };
+        if self.dice.happens(self.faults.lost) {
+            self.happened.broken_connections += 1;
+            client.breaks();
+            let after = Millis(MINUTE + self.dice.below(10 * MINUTE));
+            return self.later(after, Happening::Wake(place));
+        }
+        let connection = client.connection;
+        // What was not acknowledged is said again after the connection has been made anew, or by an eager client.
+        let copies = if self.dice.happens(self.faults.doubled) { 2 } else { 1 };
+        let latency = Millis(20 * number + 20);
+        self.later(latency, make(connection));
+        if copies == 2 && matches!(make(connection), Happening::OriginalUp(..)) {
+            self.happened.doubled += 1;
+            self.later(latency, make(connection));
+        }
+    }
+
+    async fn original_up(&mut self, place: usize, connection: u64, payload: Bytes) {
+        let Device::Original(client) = &self.devices[place] else { return };
+        if client.connection != connection {
+            return;
+        }
+        self.happened.check_ins += 1;
+        let device = parts::device_id(place);
+        let event = LinkEvent::Message { dialect: Dialect::Sft, device, payload };
+        self.server.handle(vec![event]).await.expect("the link keeps everything");
+        self.deliver().await;
+    }
+
+    fn original_down(&mut self, place: usize, connection: u64, payload: &Bytes) {
+        let Device::Original(client) = &mut self.devices[place] else { return };
+        if client.connection != connection || client.is_brick() {
+            return;
+        }
+        let (act, is_offer) = client.hear(payload, &mut self.dice, &self.releases, self.faults.bad_starts);
+        self.happened.bricked += u64::from(client.is_brick());
+        self.happened.offers += u64::from(is_offer);
+        let Some(Act::Say(said)) = act else { return };
+        for (number, payload) in (1_u64..).zip(said) {
+            self.send_original(place, number, |connection| {
+                Happening::OriginalUp(place, connection, payload.clone())
+            });
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.disk.as_ref().is_some_and(Disk::is_cut)
+    }
+
+    /// The server is gone with all it had in memory; another starts on what was durable. All connections break.
+    async fn crash(&mut self) {
+        self.happened.server_crashes += 1;
+        // What it was about to say is never said.
+        drop(self.link.take());
+        drop(self.link.take_closed());
+        let seed = self.dice.next();
+        if let Some(disk) = &self.disk {
+            let left = disk.after_the_cut(&mut self.dice);
+            let failed = self.store.failed();
+            self.store = Arc::new(StumblingStore::new(opened(Some(&left)), seed));
+            self.store.has_failed(failed);
+            self.disk = Some(left);
+        }
+        self.store.fails(0);
+        self.server = start(&self.clock, &self.link, &self.store, &self.blobs, &self.signer, seed).await;
+        self.store.fails(self.faults.failed_commits);
+        for place in 0..self.devices.len() {
+            if let Device::Original(client) = &mut self.devices[place]
+                && !client.is_brick()
+            {
+                client.breaks();
+                let after = Millis(MINUTE + self.dice.below(5 * MINUTE));
+                self.later(after, Happening::Wake(place));
+            }
+        }
+    }
+
+    /// Looks at what the server sends, then lets it set out.
+    async fn deliver(&mut self) {
+        if self.is_cut() {
+            return;
+        }
+        for device in self.link.take_closed() {
+            let Some(place) = self.places.get(&device).copied() else { continue };
+            let Device::Original(client) = &mut self.devices[place] else { continue };
+            if client.is_brick() {
+                continue;
+            }
+            client.breaks();
+            let after = Millis(MINUTE + self.dice.below(5 * MINUTE));
             self.later(after, Happening::Wake(place));
+        }
+        for out in self.link.take() {
+            let Some(place) = self.places.get(&out.device).copied() else { continue };
+            let offered = match out.dialect {
+                Dialect::Sft => {
+                    let revision = original::offered(&out.payload);
+                    revision
+                        .and_then(|revision| self.releases.iter().find(|it| it.revision == revision))
+                        .map(|release| release.id)
+                }
+                _ => self.signer.offered(&out.payload),
+            };
+            if let Some(offered) = offered {
+                let times = (self.now, self.clock.told());
+                self.watch.offered(&self.server, &out.device, offered, times, self.seed).await;
+            }
+            match &self.devices[place] {
+                Device::Original(_) => self.send_original(place, 1, |connection| {
+                    Happening::OriginalDown(place, connection, out.payload.clone())
+                }),
+                _ => self.send(|| Happening::Down(place, out.payload.clone())),
+            }
+        }
+    }
+
+    fn down(&mut self, place: usize, payload: Bytes) {
+        let is_offer = self.signer.offered(&payload).is_some();
+        match &mut self.devices[place] {
+            Device::Fast(lamp) => {
+                let mood = lamp.hear(&payload, self.now, &self.releases);
+                self.happened.offers += u64::from(mood == Mood::Offered);
+                if mood != Mood::Idle {
+                    let after = Millis(200 + self.dice.below(30_000));
+                    self.later(after, Happening::Wake(place));
+                }
+            }
+            Device::Real(engine) => {
+                self.happened.offers += u64::from(is_offer);
+                engine.hear(payload);
+                self.later(Millis(1), Happening::Wake(place));
+            }
+            Device::Original(_) => {}
         }
     }
 
     async fn tick(&mut self) {
-        if self.dice.happens(self.faults.clock_jumps) {
-            self.happened.clock_jumps += 1;
-            // The whole world is late: whoever compares times of before and after sees a jump.
-            self.now = self.now.plus(Millis(self.dice.below(60 * MINUTE)));
-            self.clock.set(self.now);
-        }
+        self.clocks();
+        self.later(self.tick_every, Happening::Tick);
         if self.dice.happens(self.faults.server_crashes) {
-            self.happened.server_crashes += 1;
-            let seed = self.dice.next();
-            self.store.fails(0);
-            self.server = start(&self.clock, &self.link, &self.store, &self.blobs, seed).await;
-            self.store.fails(self.faults.failed_commits);
+            match &self.disk {
+                // Somewhere in one of the next commits.
+                Some(disk) if self.dice.happens(700_000) => disk.cut_after(self.dice.below(60)),
+                _ => self.crash().await,
+            }
         }
         // A tick that fails is done by the next one.
         let _ = self.server.tick().await;
         self.deliver().await;
         // Campaigns that have been followed by two others are at rest.
         for id in self.campaigns.iter().rev().take(2).copied().collect::<Vec<_>>() {
+            if self.is_cut() {
+                return;
+            }
             self.watch.campaign(&self.server, id, self.seed).await;
-            if self.record(id).await.state == CampaignState::Trialled {
-                let _ = self.server.promote_campaign(&approver(), id).await;
+            match self.record(id).await {
+                record if record.state == CampaignState::Trialled => {
+                    let _ = self.server.promote_campaign(&approver(), id).await;
+                }
+                record if record.state == CampaignState::Paused => self.go_on(id, &record).await,
+                _ => {}
             }
         }
-        self.later(Millis(15 * MINUTE), Happening::Tick);
     }
+
+    /// A gate has paused a release that is not to blame, while everything went wrong: once that is over, one person takes
+    /// the gate as passed with what was seen, and a second one consents.
+    async fn go_on(&mut self, id: CampaignId, record: &Campaign) {
+        let is_good =
+            self.releases.iter().any(|release| release.id == record.release && release.failures == 0);
+        if self.faults != Faults::NONE || !is_good {
+            return;
+        }
+        let server = &self.server;
+        server.resume_campaign(&operator(), id).await.expect("a campaign that goes on");
+        let why = "the failures had causes of their own";
+        // A trial that has shown nothing cannot be taken as passed: it goes on until it has.
+        if server.amend_campaign(&operator(), id, Amended::Gate, why).await.is_err() {
+            return;
+        }
+        let progress = server.progress(&operator(), id).await.expect("progress");
+        if let Some(hash) = progress.amendment_hash {
+            server.consent_to_amendment(&approver(), id, &hash).await.expect("a consent");
+        }
+        self.watch.accepted(id, record.progress.stage);
+    }
+
+    /// All clocks may jump, and the server's may go wrong or be set right.
+    fn clocks(&mut self) {
+        if self.dice.happens(self.faults.clock_jumps) {
+            self.happened.clock_jumps += 1;
+            // The whole world is late: whoever compares times of before and after sees a jump.
+            self.now = self.now.plus(Millis(self.dice.below(60 * MINUTE)));
+            self.clock.set(self.now);
+        }
+        if self.dice.happens(self.faults.wrong_clocks) {
+            self.happened.wrong_clocks += 1;
+            let hour = i64::try_from(60 * MINUTE).unwrap_or(i64::MAX);
+            let by = i64::try_from(self.dice.below(2 * 60 * MINUTE)).unwrap_or(0);
+            self.clock.is_wrong_by(by - hour);
+        } else if self.clock.is_wrong() && self.dice.happens(250_000) {
+            self.clock.is_wrong_by(0);
+        }
+    }
+}
+
+/// The store: in memory, or what a disk holds.
+fn opened(disk: Option<&Disk>) -> Arc<dyn FleetStore> {
+    let Some(disk) = disk.cloned() else { return Arc::new(MemoryFleetStore::new()) };
+    let options = RedbOptions { cache_bytes: 4 << 20, ..RedbOptions::default() };
+    let store = RedbStore::open_on(move || disk.clone(), options);
+    Arc::new(store.expect("a store opens on whatever a power cut has left"))
 }
 
 /// A plan with a trial group, three stages and limits.
@@ -372,7 +688,7 @@ pub fn plan() -> Plan {
         silent_max_ppm: 100_000,
         soak: Millis(60 * MINUTE),
         attested_only: false,
-        small_group: None,
+        small_group: Some(SmallGroup::ByShare),
     };
     let stage = |until_ppm, pace| Stage { until_ppm, pace, gate: gate(8) };
     Plan {
@@ -411,6 +727,7 @@ async fn start(
     link: &Arc<KeptLink>,
     store: &Arc<StumblingStore>,
     blobs: &Arc<MemoryBlobStore>,
+    signer: &Arc<Sketch>,
     seed: u64,
 ) -> Server {
     let entropy = Arc::new(SeededEntropy::new(seed));
@@ -418,7 +735,7 @@ async fn start(
         Config { notify_heard_within: Millis(DAY), sample_every: Millis(60 * MINUTE), ..Config::default() };
     Server::builder(Arc::clone(store) as _, Arc::clone(blobs) as _, Arc::clone(link) as _, entropy)
         .clock(Arc::clone(clock) as _)
-        .signer(Arc::new(Sketch))
+        .signer(Arc::clone(signer) as _)
         .config(config)
         .start()
         .await

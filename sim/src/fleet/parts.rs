@@ -1,12 +1,12 @@
 //! What a simulated fleet is made of: clock, link, randomness, a store that stumbles, people, keys and releases.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::Mutex;
+use core::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use ota_core::cbor::to_vec;
-use ota_core::conformance::memory::MemoryFleetStore;
 use ota_core::crypto::SignatureAlgorithm;
 use ota_core::crypto::sign::{Ed25519Signer, Signer};
 use ota_core::crypto::soft::SoftSha256;
@@ -18,17 +18,17 @@ use ota_core::fleet::{
 };
 use ota_core::integrity::Strength;
 use ota_core::list::List;
-use ota_core::number::{Generation, Nonce, ReleaseId, RootVersion, SecurityEpoch};
+use ota_core::number::{Generation, Nonce, OfferId, ReleaseId, RootVersion, SecurityEpoch};
 use ota_core::text::{
     DeviceIdBuf, FileNameBuf, HardwareRevisionBuf, InstallTargetBuf, PackageNameBuf, ProductIdBuf,
     RevisionBuf,
 };
 use ota_core::time::{Millis, Timestamp};
-use ota_core::trust::{Action, Assignment, Key, RoleKeys, Root, SignedBody};
+use ota_core::trust::{Action, Assignment, Key, RoleKeys, Root, SignedBody, offer_id};
 use ota_core::wire::Down;
 use ota_server::rules::permission::Principal;
 use ota_server::rules::release::{ReleaseDraft, Verifier};
-use ota_server::{AssignmentSigner, Clock, Entropy, NewDevice, NewProduct, Server};
+use ota_server::{AssignmentSigner, Clock, Entropy, KeySigner, NewDevice, NewProduct, Server};
 
 use super::{BEGINNING, DAY};
 use crate::random::Dice;
@@ -44,22 +44,40 @@ pub struct Release {
     pub failures: u32,
 }
 
-/// A clock that is set.
-pub(super) struct SimClock(AtomicU64);
+/// The server's clock: set to the true time, and possibly wrong.
+pub(super) struct SimClock {
+    now: AtomicU64,
+    wrong_by_ms: AtomicI64,
+}
 
 impl SimClock {
     pub(super) const fn at(now: Timestamp) -> Self {
-        Self(AtomicU64::new(now.0))
+        Self { now: AtomicU64::new(now.0), wrong_by_ms: AtomicI64::new(0) }
     }
 
     pub(super) fn set(&self, now: Timestamp) {
-        self.0.store(now.0, Ordering::SeqCst);
+        self.now.store(now.0, Ordering::SeqCst);
+    }
+
+    /// From now on it tells so many milliseconds more than it should, or less.
+    pub(super) fn is_wrong_by(&self, ms: i64) {
+        self.wrong_by_ms.store(ms, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_wrong(&self) -> bool {
+        self.wrong_by_ms.load(Ordering::SeqCst) != 0
+    }
+
+    /// What the server takes for the time: its limits are kept by that.
+    pub(super) fn told(&self) -> Timestamp {
+        let now = self.now.load(Ordering::SeqCst);
+        Timestamp(now.saturating_add_signed(self.wrong_by_ms.load(Ordering::SeqCst)))
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        self.told()
     }
 }
 
@@ -81,11 +99,19 @@ impl Entropy for SeededEntropy {
 
 /// A link that keeps what is sent until it is taken.
 #[derive(Default)]
-pub(super) struct KeptLink(Mutex<Vec<Outbound>>);
+pub(super) struct KeptLink {
+    sent: Mutex<Vec<Outbound>>,
+    closed: Mutex<Vec<DeviceIdBuf>>,
+}
 
 impl KeptLink {
     pub(super) fn take(&self) -> Vec<Outbound> {
-        core::mem::take(&mut *self.0.lock().expect("no panic holds it"))
+        core::mem::take(&mut *self.sent.lock().expect("no panic holds it"))
+    }
+
+    /// Devices whose connections the server has closed.
+    pub(super) fn take_closed(&self) -> Vec<DeviceIdBuf> {
+        core::mem::take(&mut *self.closed.lock().expect("no panic holds it"))
     }
 }
 
@@ -96,31 +122,37 @@ impl MessageLink for KeptLink {
     }
 
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
-        self.0.lock().expect("no panic holds it").extend(messages);
+        self.sent.lock().expect("no panic holds it").extend(messages);
         Ok(())
     }
 
-    async fn disconnect(&self, _: &DeviceIdBuf) -> Result<bool, LinkError> {
-        Ok(false)
+    async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
+        self.closed.lock().expect("no panic holds it").push(device.clone());
+        Ok(true)
     }
 }
 
 /// A store whose commits sometimes fail: half of those have happened all the same.
 pub(super) struct StumblingStore {
-    inner: MemoryFleetStore,
+    inner: Arc<dyn FleetStore>,
     dice: Mutex<Dice>,
     per_million: AtomicU32,
     failed: AtomicU64,
 }
 
 impl StumblingStore {
-    pub(super) const fn new(inner: MemoryFleetStore, seed: u64) -> Self {
+    pub(super) fn new(inner: Arc<dyn FleetStore>, seed: u64) -> Self {
         let dice = Mutex::new(Dice::new(seed ^ 0x5707_e0fa_11ed));
         Self { inner, dice, per_million: AtomicU32::new(0), failed: AtomicU64::new(0) }
     }
 
     pub(super) fn fails(&self, per_million: u32) {
         self.per_million.store(per_million, Ordering::SeqCst);
+    }
+
+    /// So many commits had failed before this store took the place of another.
+    pub(super) fn has_failed(&self, before: u64) {
+        self.failed.store(before, Ordering::SeqCst);
     }
 
     pub(super) fn failed(&self) -> u64 {
@@ -166,28 +198,52 @@ impl FleetStore for StumblingStore {
     }
 }
 
-/// Assignments without a signature, for models that check none: a year of check-ins in seconds.
-pub(super) struct Sketch;
+/// Assignments without a signature for models that check none, a year of check-ins in seconds; and signed ones for
+/// devices with the real engine.
+pub(super) struct Sketch {
+    key: KeySigner,
+    /// From this device on they are real.
+    real_from: usize,
+    /// What was really signed: the releases that it offers.
+    signed: Mutex<HashMap<OfferId, ReleaseId>>,
+}
 
-impl AssignmentSigner for Sketch {
-    fn sign(&self, _: &ProductIdBuf, assignment: &Assignment<'_>) -> Option<Vec<u8>> {
-        to_vec(|writer| assignment.encode(writer)).ok()
+impl Sketch {
+    pub(super) fn new(real_from: usize) -> Self {
+        Self { key: KeySigner::for_all(signer(3)), real_from, signed: Mutex::default() }
+    }
+
+    /// The release that a message offers, if it is an offer.
+    pub(super) fn offered(&self, payload: &Bytes) -> Option<ReleaseId> {
+        let Down::Offer(offer) = Down::decode(payload).ok()? else { return None };
+        if let Some((_, release)) = assigned(offer.assignment) {
+            return Some(release);
+        }
+        let signed = self.signed.lock().expect("no panic holds it");
+        signed.get(&offer_id::<SoftSha256>(offer.assignment)).copied()
     }
 }
 
-/// The nonce and the release that an assignment of [`Sketch`] is about.
+impl AssignmentSigner for Sketch {
+    fn sign(&self, product: &ProductIdBuf, assignment: &Assignment<'_>) -> Option<Vec<u8>> {
+        let place = assignment.device.as_str().strip_prefix("lamp-").and_then(|place| place.parse().ok());
+        if place.is_none_or(|place: usize| place < self.real_from) {
+            return to_vec(|writer| assignment.encode(writer)).ok();
+        }
+        let signed = self.key.sign(product, assignment)?;
+        if let Action::Install(release) = assignment.action {
+            let id = offer_id::<SoftSha256>(&signed);
+            self.signed.lock().expect("no panic holds it").insert(id, release);
+        }
+        Some(signed)
+    }
+}
+
+/// The nonce and the release that an assignment without a signature is about.
 pub(super) fn assigned(assignment: &[u8]) -> Option<(Nonce, ReleaseId)> {
     let assignment = Assignment::decode(assignment).ok()?;
     match assignment.action {
         Action::Install(release) => Some((assignment.nonce, release)),
-        _ => None,
-    }
-}
-
-/// The release that a message offers, if it is an offer.
-pub(super) fn offered(payload: &Bytes) -> Option<ReleaseId> {
-    match Down::decode(payload).ok()? {
-        Down::Offer(offer) => assigned(offer.assignment).map(|(_, release)| release),
         _ => None,
     }
 }
@@ -214,6 +270,11 @@ pub fn approver() -> Principal {
     person("approver", &[PersonRole::Approver])
 }
 
+/// Who signs releases.
+fn holder() -> Principal {
+    person("holder", &[PersonRole::KeyHolder])
+}
+
 pub(super) fn device_id(place: usize) -> DeviceIdBuf {
     DeviceIdBuf::new(format!("lamp-{place}")).expect("an id")
 }
@@ -238,6 +299,12 @@ pub(super) async fn set_up(server: &Server) -> ProductIdBuf {
         dialects: 0,
     };
     server.create_product(&admin(), &new).await.expect("a product");
+    server.add_root(&holder(), &product, &root_body(&product), &[]).await.expect("a first root");
+    product
+}
+
+/// The first root of a product.
+pub(super) fn root_body(product: &ProductIdBuf) -> Vec<u8> {
     let signers = [signer(1), signer(2), signer(3)];
     let keys = [key_of(&signers[0]), key_of(&signers[1]), key_of(&signers[2])];
     let ids = keys.map(|key| [key.id::<SoftSha256>()]);
@@ -256,10 +323,7 @@ pub(super) async fn set_up(server: &Server) -> ProductIdBuf {
         strength_min: Strength::Hash,
         development: false,
     };
-    let root = SignedBody::root::<SoftSha256>(&root).expect("a root");
-    let holder = person("holder", &[PersonRole::KeyHolder]);
-    server.add_root(&holder, &product, root.body(), &[]).await.expect("a first root");
-    product
+    SignedBody::root::<SoftSha256>(&root).expect("a root").body().to_vec()
 }
 
 /// Registers devices; every tenth is in the trial group.
@@ -311,7 +375,7 @@ pub(super) async fn release_of(
         package: PackageNameBuf::new("main").expect("a name"),
         version: None,
         hardware: vec![HardwareRevisionBuf::new("rev-a").expect("a name")],
-        epoch: SecurityEpoch(0),
+        epoch: SecurityEpoch(1),
         requirements: Vec::new(),
         files: vec![file.expect("a file")],
         expires: BEGINNING.plus(Millis(1_000 * DAY)),
@@ -325,8 +389,7 @@ pub(super) async fn release_of(
     let mut signed = SignedBody::release_from_body::<SoftSha256>(body.to_vec()).expect("a body");
     let key = signer(2);
     signed.sign::<SoftSha256>(&key, key_of(&key), &Verifier::default()).expect("a signature");
-    let holder = person("holder", &[PersonRole::KeyHolder]);
     let envelope = signed.envelope().expect("an envelope");
-    server.sign_release(&holder, &id, &envelope).await.expect("a signed release");
+    server.sign_release(&holder(), &id, &envelope).await.expect("a signed release");
     id
 }

@@ -95,7 +95,7 @@ impl Scale {
         let config = Config { requests_per_device_max: 1_000, ..Config::default() };
         let server = Server::builder(store, blobs, Arc::clone(&link) as _, Arc::new(SeededEntropy::new(7)))
             .clock(Arc::clone(&clock) as _)
-            .signer(Arc::new(Sketch))
+            .signer(Arc::new(Sketch::new(usize::MAX)))
             .config(config)
             .start()
             .await

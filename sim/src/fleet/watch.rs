@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use ota_core::fleet::records::{AttemptPhase, CampaignState};
+use ota_core::fleet::records::{AttemptPhase, CampaignState, DailyWindow, Date, Schedule};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Timestamp;
@@ -19,6 +19,8 @@ pub(super) struct Watch {
     by_release: HashMap<ReleaseId, CampaignId>,
     /// Who has ever had an offer of a campaign.
     had: HashSet<(CampaignId, DeviceIdBuf)>,
+    /// Stages whose gates people have taken as passed.
+    accepted: HashSet<(CampaignId, u16)>,
     /// When first offers were made.
     first_offers: HashMap<CampaignId, VecDeque<Timestamp>>,
 }
@@ -30,7 +32,7 @@ impl Watch {
         server: &Server,
         device: &DeviceIdBuf,
         release: ReleaseId,
-        now: Timestamp,
+        (now, told): (Timestamp, Timestamp),
         seed: u64,
     ) {
         let Some(id) = self.by_release.get(&release).copied() else { return };
@@ -47,6 +49,11 @@ impl Watch {
             // Answers leave after their commit, and the commit holds the campaign's version: so none can come now.
             at_rest => panic!("seed {seed}: {device} got an offer of campaign {id}, which is {at_rest:?}"),
         }
+        let schedule = &campaign.plan.schedule;
+        assert!(
+            may_offer(schedule, told),
+            "seed {seed}: {device} got an offer at {told:?}, outside {schedule:?}"
+        );
         if self.had.insert((id, device.clone())) {
             let offers = self.first_offers.entry(id).or_default();
             offers.push_back(now);
@@ -81,6 +88,11 @@ impl Watch {
         );
     }
 
+    /// People take the gate of this stage as passed.
+    pub(super) fn accepted(&mut self, id: CampaignId, stage: u16) {
+        self.accepted.insert((id, stage));
+    }
+
     /// A campaign after a tick.
     pub(super) async fn campaign(&mut self, server: &Server, id: CampaignId, seed: u64) {
         let progress = server.progress(&operator(), id).await.expect("progress");
@@ -93,11 +105,15 @@ impl Watch {
             let is_over = matches!(was_state, CampaignState::Stopped);
             assert!(!is_over || state == was_state, "seed {seed}: campaign {id} came back");
             if stage > was_stage && was_state == CampaignState::Rolling {
-                let confirmed = confirmed(&progress, was_stage);
                 let gate = &campaign.plan.stages[usize::from(was_stage) - 1].gate;
+                let shown = confirmed(&progress, was_stage) + others(&progress, was_stage);
+                let is_sample = shown >= u64::from(gate.sample_min) && confirmed(&progress, was_stage) > 0;
+                // A group that is too small for a sample passes as a whole: nobody is at it any more.
+                let is_whole = gate.small_group.is_some() && at_it(&progress, was_stage) == 0;
                 assert!(
-                    confirmed > 0 && confirmed + others(&progress, was_stage) >= u64::from(gate.sample_min),
-                    "seed {seed}: campaign {id} left stage {was_stage} with {confirmed} confirmed",
+                    is_sample || is_whole || self.accepted.contains(&(id, was_stage)),
+                    "seed {seed}: campaign {id} left stage {was_stage}: {:?}",
+                    progress.now,
                 );
             }
         }
@@ -116,9 +132,45 @@ impl Watch {
     }
 }
 
+/// Whether a schedule in UTC allows offers at this time, as a calendar on the wall would tell.
+fn may_offer(schedule: &Schedule, at: Timestamp) -> bool {
+    let minute = (at.0 / 60_000) % 1440;
+    let is_in = |window: &DailyWindow| {
+        let (from, until) = (u64::from(window.from_minute), u64::from(window.until_minute));
+        if from < until { (from..until).contains(&minute) } else { minute >= from || minute < until }
+    };
+    let today = date_of(at.0 / 86_400_000);
+    let is_free = !schedule.blackouts.iter().any(|range| (range.first..=range.last).contains(&today));
+    (schedule.windows.is_empty() || schedule.windows.iter().any(is_in)) && is_free
+}
+
+/// The date of a day since 1970, by counting.
+fn date_of(mut day: u64) -> Date {
+    let mut year = 1970_i16;
+    loop {
+        let is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+        let months = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        for (month, days) in (1..).zip(months) {
+            if day < days {
+                return Date { year, month, day: i8::try_from(day + 1).unwrap_or(1) };
+            }
+            day -= days;
+        }
+        year += 1;
+    }
+}
+
 fn confirmed(progress: &ProgressReport, stage: u16) -> u64 {
     let lines = progress.now.iter().filter(|line| line.stage == stage);
     lines.filter(|line| line.phase == AttemptPhase::Confirmed).map(|line| line.devices).sum()
+}
+
+/// Devices that have an offer and have not ended.
+fn at_it(progress: &ProgressReport, stage: u16) -> u64 {
+    use AttemptPhase as P;
+    let lines = progress.now.iter().filter(|line| line.stage == stage);
+    let open = [P::Offered, P::Downloading, P::Downloaded, P::Verified, P::Installed, P::Deferred];
+    lines.filter(|line| open.contains(&line.phase)).map(|line| line.devices).sum()
 }
 
 /// Devices that have ended otherwise, or fallen silent.
