@@ -3,6 +3,7 @@
 //! A subcommand is one file (or folder) and one line in [`COMMANDS`]; the help text is made from that table. No
 //! command changes the machine, except that `test` and `fuzz` fetch the tools they need, and say so.
 
+mod api;
 mod bench;
 mod deny;
 mod feature_sets;

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::counts::Counts;
 use super::{Context, Step, Verdict};
 use crate::run::Run;
-use crate::{deny, feature_sets, fence, machine, no_std, package, tidy};
+use crate::{api, deny, feature_sets, fence, machine, no_std, package, tidy};
 
 /// Every step of `cargo xtask test`. A new one is one line here and one function.
 pub(crate) const STEPS: &[Step] = &[
@@ -34,6 +34,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "xtask", about: "the tests of these commands themselves", run: xtask_tests },
     Step { name: "tests", about: "unit, integration and documentation tests", run: tests },
+    Step { name: "api", about: "the HTTP API against its own description", run: api::step },
     Step { name: "corpora", about: "the corpora of all fuzz targets, replayed on stable", run: corpora },
     Step {
         name: "firmware",

@@ -18,6 +18,7 @@ pub struct CampaignInput {
     /// What people call it.
     pub title: String,
     /// The release.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub release: String,
     /// Which devices.
     pub target: TargetBody,
@@ -48,6 +49,7 @@ impl CampaignInput {
 #[serde(deny_unknown_fields)]
 pub struct HashInput {
     /// `content_hash` of the campaign as it was read.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub content_hash: String,
 }
 
@@ -55,7 +57,8 @@ pub struct HashInput {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonInput {
-    /// Why.
+    /// Why, in one line.
+    #[schemars(length(min = 1, max = 1000), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     pub reason: String,
     /// The product that is meant, where the command can be for one or for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

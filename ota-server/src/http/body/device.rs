@@ -18,6 +18,7 @@ use crate::server::{DeviceReport, Erased, FileLine, FilePoint, FleetCourse, Flee
 #[serde(deny_unknown_fields)]
 pub struct DevicesInput {
     /// The devices.
+    #[schemars(length(min = 1, max = 1000))]
     pub devices: Vec<DeviceInput>,
 }
 
