@@ -82,7 +82,7 @@ fn list(viewer: &Viewer, all: &[Waiting], action: &str) -> Markup {
                     @for one in all {
                         tr {
                             th scope="row" { a href=(campaign_path(one.id)) { (one.campaign.title) } div.small { a href=(product_path(&one.product)) { (one.product_title) } } }
-                            td { (plan::target(&one.campaign.target)) }
+                            td.sentence { (plan::target(&one.campaign.target)) }
                             td { (time(viewer, one.campaign.created)) div.quiet.small { "by " (one.campaign.author) } }
                             td { (one.found) " of " (one.needed) }
                             td {

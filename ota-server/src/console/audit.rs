@@ -74,7 +74,7 @@ fn table(viewer: &Viewer, entries: &[AuditEntry]) -> Markup {
                             th scope="row" { (entry.draft.principal) }
                             td { code { (entry.draft.action) } }
                             td { (subject(entry)) @if !entry.draft.product.is_empty() { div.quiet.small { "in " (entry.draft.product) } } }
-                            td { (particulars(&entry.draft.detail)) }
+                            td.particulars { (particulars(&entry.draft.detail)) }
                         }
                     }
                 }
@@ -88,6 +88,8 @@ fn subject(entry: &AuditEntry) -> Markup {
     let subject = &entry.draft.subject;
     let area = match entry.draft.action.split_once('.') {
         Some(("campaign", _)) => Some("campaigns"),
+        // There is no page for what was erased, and only a digest of its id.
+        Some(("device", "erase")) => None,
         Some(("device", _)) => Some("devices"),
         Some(("release", _)) => Some("releases"),
         Some(("product", _)) => Some("products"),

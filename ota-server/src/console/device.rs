@@ -13,7 +13,7 @@ use super::form::{Fields, Wrong, field};
 use super::page::{Area, Page};
 use super::parts::{
     self, Tone, ago, badge, campaign_path, cause, device_badge, device_path, phase_badge, product_path, span,
-    time,
+    tags, time,
 };
 use super::trouble::{Trouble, sentence};
 use super::verb::Command;
@@ -87,7 +87,7 @@ pub(super) async fn show(
                     dl.facts {
                         dt { "Product" } dd { a href=(product_path(&report.product)) { (product.title) } }
                         dt { "Tags" }
-                        dd { @if report.tags.is_empty() { span.quiet { "none" } } @for tag in &report.tags { span.tag { (tag) } " " } }
+                        dd { @if report.tags.is_empty() { span.quiet { "none" } } @else { (tags(&report.tags)) } }
                     }
                 }
             }

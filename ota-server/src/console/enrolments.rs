@@ -10,9 +10,9 @@ use ota_core::time::Millis;
 
 use super::administration::told_once;
 use super::form::{Fields, Wrong, field};
-use super::page::{Area, Page};
-use super::parts::{count, devices, empty, product_path, time};
-use super::product::id_of;
+use super::page::Page;
+use super::parts::{count, devices, empty, product_path, tags, time};
+use super::product::{id_of, side_page};
 use super::trouble::{Trouble, sentence};
 use super::viewer::Viewer;
 use crate::http::{Api, enrolments::new_token};
@@ -124,8 +124,8 @@ async fn page(
     let enrolments = api.server.enrolments(&viewer.by, product).await?;
     let proofs = [("token", "A token"), ("certificates", "Client certificates")]
         .map(|(value, text)| (value.to_owned(), text.to_owned()));
-    let body = html! {
-        div.head { div { h1 { "Enrolments of " (record.title) } p.quiet { "Devices that nobody has registered may do it themselves, with what is announced here." } } }
+    let about = "Devices that nobody has registered may do it themselves, with what is announced here.";
+    let inner = html! {
         section.panel aria-labelledby="enrolments-title" {
             header { h2 id="enrolments-title" { "What devices may show" } span.quiet { (count(u64::try_from(enrolments.len()).unwrap_or(u64::MAX))) } }
             @if enrolments.is_empty() { (empty("Nothing is announced", "Only devices that somebody registers can connect.", None)) }
@@ -145,8 +145,7 @@ async fn page(
             }
         }
     };
-    let crumbs = [("Fleet".to_owned(), "/".to_owned()), (record.title.to_string(), product_path(product))];
-    Ok(Page::new(format!("Enrolments of {}", record.title), Area::Fleet, body).under(crumbs))
+    Ok(side_page("Enrolments", about, product, &record, &inner))
 }
 
 fn table(viewer: &Viewer, product: &ProductIdBuf, enrolments: &[(Sha256Digest, Enrolment)]) -> Markup {
@@ -165,7 +164,7 @@ fn table(viewer: &Viewer, product: &ProductIdBuf, enrolments: &[(Sha256Digest, E
                             td { @match enrolment.by { EnrolmentKind::Certificate => "certificate", EnrolmentKind::Token => "token" } }
                             td.number data-key=(enrolment.uses) { (count(enrolment.uses.into())) " of " (count(enrolment.uses_max.into())) }
                             td.mono { @match &enrolment.device { Some(device) => { (device) } None => { span.quiet { "any" } } } }
-                            td { @for tag in &enrolment.tags { span.tag { (tag) } " " } }
+                            td { (tags(&enrolment.tags)) }
                             td data-key=(enrolment.expires.map_or(u64::MAX, |at| at.0)) { @match enrolment.expires { Some(at) => { (time(viewer, at)) } None => { span.quiet { "no end" } } } }
                             td {
                                 form method="post" action=(format!("{}/{id}/remove", path_of(product))) {

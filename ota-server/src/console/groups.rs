@@ -6,9 +6,9 @@ use maud::{Markup, html};
 use ota_core::text::ProductIdBuf;
 
 use super::form::{Fields, Wrong, field};
-use super::page::{Area, Page};
+use super::page::Page;
 use super::parts::{empty, product_path, segment};
-use super::product::id_of;
+use super::product::{id_of, side_page};
 use super::trouble::{Trouble, sentence};
 use super::viewer::Viewer;
 use crate::http::Api;
@@ -69,8 +69,8 @@ async fn page(
     let record = api.server.product(&viewer.by, product).await?;
     let groups = api.server.groups(&viewer.by, product).await?;
     let may_keep = viewer.may(Action::KeepDevices, product);
-    let body = html! {
-        div.head { div { h1 { "Groups of " (record.title) } p.quiet { "An expression with a name. A campaign takes the expression as it is when its draft is made." } } }
+    let about = "An expression with a name. A campaign takes the expression as it is when its draft is made.";
+    let inner = html! {
         section.panel aria-labelledby="groups-title" {
             header { h2 id="groups-title" { "Groups" } }
             @if groups.is_empty() { (empty("There is no group yet", "A group is a name for devices that fulfil an expression.", None)) }
@@ -89,8 +89,7 @@ async fn page(
             }
         }
     };
-    let crumbs = [("Fleet".to_owned(), "/".to_owned()), (record.title.to_string(), product_path(product))];
-    Ok(Page::new(format!("Groups of {}", record.title), Area::Fleet, body).under(crumbs))
+    Ok(side_page("Groups", about, product, &record, &inner))
 }
 
 fn table(viewer: &Viewer, product: &ProductIdBuf, groups: &[(Box<str>, Box<str>)], may_keep: bool) -> Markup {

@@ -105,23 +105,21 @@ pub(super) fn running_list(viewer: &Viewer, running: &[Running]) -> Markup {
         @if running.is_empty() {
             (empty("No campaign is under way", "What is being rolled out appears here, with how far it is.", None))
         } @else {
-            div.scroll tabindex="0" {
-                table {
-                    thead { tr { th scope="col" { "Campaign" } th scope="col" { "State" } th scope="col" { "Progress" } th scope="col" { "Until" } } }
-                    tbody {
-                        @for Running { id, product, report } in running {
-                            tr {
-                                th scope="row" { a href=(campaign_path(*id)) { (report.campaign.title) } div.quiet.small { (product) } }
-                                td { (campaign_badge(report.campaign.state)) }
-                                td { (progress(report)) }
-                                td.until {
-                                    @match report.projected_end {
-                                        Some(end) => { "about " (time(viewer, end)) }
-                                        None => { span.quiet { "not known yet" } }
-                                    }
+            ul.running {
+                @for Running { id, product, report } in running {
+                    li {
+                        div.line {
+                            a href=(campaign_path(*id)) { (report.campaign.title) }
+                            (campaign_badge(report.campaign.state))
+                            span.quiet.small { (product) }
+                            span.quiet.small {
+                                @match report.projected_end {
+                                    Some(end) => { "until about " (time(viewer, end)) }
+                                    None => "end not known yet",
                                 }
                             }
                         }
+                        (progress(report))
                     }
                 }
             }

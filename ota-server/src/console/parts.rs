@@ -93,6 +93,11 @@ pub(super) fn phase_badge(phase: AttemptPhase) -> Markup {
     badge(tone, words(&phase))
 }
 
+/// Words that were put on something, each in a frame of its own that does not break.
+pub(super) fn tags(words: &[impl fmt::Display]) -> Markup {
+    html! { span.tags { @for word in words { span.tag { (word.to_string()) } " " } } }
+}
+
 /// A cause for people.
 pub(super) fn cause(number: u16) -> String {
     cause_word(number).replace('_', " ")

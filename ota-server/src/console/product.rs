@@ -15,7 +15,7 @@ use super::overview::{Overview, attention_list, version_bar};
 use super::page::{Area, Page};
 use super::parts::{
     Tone, ago, badge, campaign_badge, campaign_path, count, device_badge, device_path, empty, product_path,
-    release_badge, release_path, share, time,
+    release_badge, release_path, share, tags, time,
 };
 use super::trouble::Trouble;
 use super::viewer::Viewer;
@@ -67,6 +67,20 @@ pub(super) fn head(viewer: &Viewer, id: &ProductIdBuf, product: &Product, tab: T
             @for (one, address, text) in tabs { a href=(address) aria-current=[(one == tab).then_some("page")] { (text) } }
         }
     }
+}
+
+/// A page that belongs to a product and is none of its tabs: `what` names it, `about` says what it is for.
+pub(super) fn side_page(
+    what: &str,
+    about: &str,
+    id: &ProductIdBuf,
+    product: &Product,
+    inner: &Markup,
+) -> Page {
+    let title = format!("{what} of {}", product.title);
+    let body = html! { div.head { div { h1 { (title) } p.quiet { (about) } } } (inner) };
+    let crumbs = [("Fleet".to_owned(), "/".to_owned()), (product.title.to_string(), product_path(id))];
+    Page::new(title, Area::Fleet, body).under(crumbs)
 }
 
 fn frame(viewer: &Viewer, id: &ProductIdBuf, product: &Product, tab: Tab, inner: &Markup) -> Page {
@@ -311,7 +325,7 @@ fn device_table(
                             th scope="row" { a.mono href=(device_path(id)) { (id) } }
                             td { (device_badge(device.status)) }
                             td data-key=(device.heard.0) { @if device.heard.0 == 0 { span.quiet { "never" } } @else { (ago(viewer, device.heard, now)) } }
-                            td { @for tag in &device.tags { span.tag { (tag) } " " } }
+                            td { (tags(&device.tags)) }
                             td { @if let Some(campaign) = device.attempt { a href=(campaign_path(campaign)) { "campaign " (campaign) } } }
                         }
                     }

@@ -15,7 +15,7 @@ use super::home;
 use super::page::{Area, Page};
 use super::parts::{
     Tone, badge, bar, bytes, campaign_badge, campaign_path, count, product_path, release_badge, release_path,
-    share, time,
+    share, tags, time,
 };
 use super::trouble::{Trouble, sentence};
 use super::verb::Command;
@@ -196,7 +196,7 @@ fn facts(viewer: &Viewer, id: &ReleaseId, release: &ReleaseRecord) -> Markup {
     html! {
         dl.facts {
             dt { "Identity" } dd.mono { @if release.status == ReleaseStatus::Draft { span.quiet { "not fixed yet" } } @else { (id) } }
-            dt { "Hardware" } dd { @for hardware in &release.hardware { span.tag { (hardware) } " " } }
+            dt { "Hardware" } dd { (tags(&release.hardware)) }
             dt { "Security epoch" } dd { (release.epoch) }
             dt { "May be installed until" } dd { (time(viewer, release.expires)) }
             dt { "Needs" }

@@ -98,7 +98,7 @@ pub(super) async fn show(
                 }
                 section.panel aria-labelledby="plan-title" {
                     header { h2 id="plan-title" { "Target and plan" } }
-                    p { (plan::target(&campaign.target)) }
+                    p.sentence { (plan::target(&campaign.target)) }
                     (plan::facts(&viewer, &campaign.plan))
                 }
             }

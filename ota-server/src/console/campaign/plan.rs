@@ -7,21 +7,21 @@ use ota_core::time::Millis;
 use crate::console::parts::{bytes, count, devices, ppm, release_path, span, time};
 use crate::console::viewer::Viewer;
 
-/// Which devices, in words.
+/// Which devices, in words that go on a sentence.
 pub(crate) fn target(target: &Target) -> Markup {
     match target {
-        Target::Everyone => html! { "All devices of the product" },
+        Target::Everyone => html! { "all devices of the product" },
         Target::OrdinalBelow { ordinal } => {
-            html! { "The first " (count(*ordinal)) " devices that were registered" }
+            html! { "the first " (count(*ordinal)) " devices that were registered" }
         }
         Target::Filter { expression } => {
-            html! { "Devices that fulfil " code { (expression) } " when they check in" }
+            html! { "devices that fulfil " code { (expression) } " when they check in" }
         }
         Target::Snapshot { expression, bitmap: Some(_), count: found } => {
             html! { (devices(*found)) " that fulfilled " code { (expression) } " when it was prepared" }
         }
         Target::Snapshot { expression, .. } => {
-            html! { "The devices that fulfil " code { (expression) } " when it is prepared" }
+            html! { "the devices that fulfil " code { (expression) } " when it is prepared" }
         }
         Target::Devices { ids } => html! {
             (devices(u64::try_from(ids.len()).unwrap_or(u64::MAX))) ": "
@@ -121,7 +121,7 @@ pub(crate) fn facts(viewer: &Viewer, plan: &Plan) -> Markup {
             @if let Some(trial) = &plan.trial {
                 dt { "Trial" }
                 dd {
-                    (target(&trial.who)) ". " span.quiet { (gate(&trial.gate)) } " "
+                    span.sentence { (target(&trial.who)) ". " } span.quiet { (gate(&trial.gate)) } " "
                     @match trial.promotion {
                         Promotion::ByPerson => { "Then a person must promote it." }
                         Promotion::ByGate => { "Then it goes on by itself." }

@@ -85,7 +85,7 @@ fn lines(campaign: &Campaign, fleet: u64) -> Vec<Line<'_>> {
         number: 0,
         title: "Trial".to_owned(),
         what: html! {
-            (plan::target(&trial.who))
+            span.sentence { (plan::target(&trial.who)) }
             @if trial.promotion == Promotion::ByPerson { "; a person promotes it afterwards" }
         },
         devices: match &trial.who {

@@ -270,7 +270,7 @@ async fn page(
                 h2 { "What you approve" }
                 dl.facts {
                     dt { "Release" } dd { a href=(release_path(&campaign.release)) { (release.package) " " (release.version) } }
-                    dt { "Devices" } dd { (plan::target(&campaign.target)) }
+                    dt { "Devices" } dd.sentence { (plan::target(&campaign.target)) }
                 }
                 (plan::facts(viewer, &campaign.plan))
             }
