@@ -26,11 +26,17 @@ use self::upload::ObjectUpload;
 const BLOBS: &str = "blobs";
 /// Where files are that are being uploaded.
 const UPLOADS: &str = "uploads";
+/// An upload is sent in parts of this length, the last one apart: the least that S3 takes.
+const PART_BYTES: usize = 5 * 1024 * 1024;
+/// A folder takes parts of any length, and short ones cost less memory.
+const LOCAL_PART_BYTES: usize = 256 * 1024;
 
 /// A [`BlobStore`] on an object store.
 #[derive(Debug, Clone)]
 pub struct ObjectBlobStore {
     store: Arc<dyn ObjectStore>,
+    /// How long the parts of an upload are: three of them lie in memory at most.
+    part_bytes: usize,
 }
 
 impl ObjectBlobStore {
@@ -55,7 +61,7 @@ impl ObjectBlobStore {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(error::io_error)?;
         let local = LocalFileSystem::new_with_prefix(folder).map_err(store_error)?;
-        Ok(Self::new(Arc::new(local.with_fsync(true))))
+        Ok(Self { store: Arc::new(local.with_fsync(true)), part_bytes: LOCAL_PART_BYTES })
     }
 
     /// The store in an object store that is set up already. What it acknowledges has to be durable.
@@ -63,7 +69,7 @@ impl ObjectBlobStore {
     /// Uploads that a crash left in `uploads/` are for a rule of the object store to expire.
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        Self { store, part_bytes: PART_BYTES }
     }
 }
 
@@ -77,7 +83,7 @@ fn blob_path(digest: &Sha256Digest) -> Path {
 #[async_trait]
 impl BlobStore for ObjectBlobStore {
     async fn upload(&self) -> Result<Box<dyn BlobUpload>, StoreError> {
-        Ok(Box::new(ObjectUpload::begin(Arc::clone(&self.store)).await?))
+        Ok(Box::new(ObjectUpload::begin(Arc::clone(&self.store), self.part_bytes).await?))
     }
 
     async fn read(

@@ -16,8 +16,6 @@ use sha2::{Digest, Sha256};
 use super::error::store_error;
 use super::{UPLOADS, blob_path};
 
-/// Parts of this length are sent, the last one apart: the least that S3 takes.
-const PART_BYTES: usize = 5 * 1024 * 1024;
 /// So many parts are under way at once: memory for an upload is bounded by one more.
 const PARTS_AT_ONCE: usize = 2;
 
@@ -26,16 +24,17 @@ pub(super) struct ObjectUpload {
     path: Path,
     /// Gone once the upload is finished or lost.
     parts: Option<WriteMultipart>,
+    part_bytes: usize,
     hasher: Sha256,
     length: u64,
 }
 
 impl ObjectUpload {
-    pub(super) async fn begin(store: Arc<dyn ObjectStore>) -> Result<Self, StoreError> {
+    pub(super) async fn begin(store: Arc<dyn ObjectStore>, part_bytes: usize) -> Result<Self, StoreError> {
         let path = fresh_path();
         let upload = store.put_multipart(&path).await.map_err(store_error)?;
-        let parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        Ok(Self { store, path, parts: Some(parts), hasher: Sha256::new(), length: 0 })
+        let parts = WriteMultipart::new_with_chunk_size(upload, part_bytes);
+        Ok(Self { store, path, parts: Some(parts), part_bytes, hasher: Sha256::new(), length: 0 })
     }
 }
 
@@ -53,7 +52,7 @@ impl BlobUpload for ObjectUpload {
     async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         // Taken out, so that an upload that failed or was left in the middle of a write cannot be finished.
         let mut parts = self.parts.take().ok_or(StoreErrorKind::Invalid)?;
-        for chunk in bytes.chunks(PART_BYTES) {
+        for chunk in bytes.chunks(self.part_bytes) {
             if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
                 // What was sent is of no use; whether it could be removed does not change the answer.
                 let _ = parts.abort().await;
