@@ -60,6 +60,7 @@ pub(super) async fn upload(
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let mut upload = api.server.upload(&by, &product, unit).await?;
+    let _place = api.uploads.place(by.name())?;
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }

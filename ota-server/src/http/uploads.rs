@@ -1,8 +1,8 @@
 //! Uploads that survive a broken connection, after draft-ietf-httpbis-resumable-upload: what has arrived stays, the caller
 //! asks how much that is, and sends the rest.
 //!
-//! An upload lives in the memory of the server that began it and in the store of files, where an unfinished one cannot be
-//! read. One that nobody goes on with is dropped after [`Options::upload_idle_max`](super::Options::upload_idle_max), or when
+//! What has arrived goes on to the store of files, where an unfinished upload cannot be read; the server that began it
+//! remembers the hashes so far and holds the last few pieces, so that memory does not grow with files. One that nobody goes on with is dropped after [`Options::upload_idle_max`](super::Options::upload_idle_max), or when
 //! the server ends; nothing of it remains. Only whoever began it can see it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -29,8 +29,9 @@ use super::releases::{STALL_MAX, UploadQuery};
 use super::{Api, Problem, hex};
 use crate::server::Upload;
 
-/// Unfinished uploads of one server, and of one person.
-const UPLOADS_MAX: usize = 64;
+/// Uploads at a time of one server, and of one person. With parts of 5 MiB, as object stores want them, each takes up to
+/// 30 MiB of memory for a file and its block map; in a folder 2 MiB.
+const UPLOADS_MAX: usize = 32;
 const UPLOADS_OF_ONE_MAX: usize = 16;
 
 /// The id of an upload: unpredictable.
@@ -85,13 +86,51 @@ impl Entry {
     }
 }
 
-/// The uploads of a server.
+/// The uploads of a server: those that go on over several requests, by their ids, and who is sending a file in one.
 #[derive(Default)]
-pub(super) struct Uploads(Mutex<HashMap<String, Arc<Entry>>>);
+pub(super) struct Uploads {
+    resumable: Mutex<HashMap<String, Arc<Entry>>>,
+    at_once: Mutex<Vec<String>>,
+}
+
+/// A place among those who upload at a time.
+pub(super) struct Place {
+    uploads: Arc<Uploads>,
+    owner: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut at_once = self.uploads.at_once.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = at_once.iter().position(|owner| *owner == self.owner) {
+            at_once.swap_remove(place);
+        }
+    }
+}
 
 impl Uploads {
+    /// Takes a place for a file that is sent in one request.
+    pub(super) fn place(self: &Arc<Self>, owner: &str) -> Result<Place, Problem> {
+        let all = self.all();
+        self.demand_room(&all, owner)?;
+        self.at_once.lock().unwrap_or_else(PoisonError::into_inner).push(owner.to_owned());
+        drop(all);
+        Ok(Place { uploads: Arc::clone(self), owner: owner.to_owned() })
+    }
+
+    fn demand_room(&self, all: &HashMap<String, Arc<Entry>>, owner: &str) -> Result<(), Problem> {
+        let at_once = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = all.values().filter(|one| one.owner == owner).count()
+            + at_once.iter().filter(|one| *one == owner).count();
+        if all.len() + at_once.len() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
+            let why = "too many uploads are unfinished: go on with them or remove them";
+            return Err(Problem::too_many(why, 60));
+        }
+        Ok(())
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.resumable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn of(&self, id: &UploadId, owner: &str) -> Result<Arc<Entry>, Problem> {
@@ -101,13 +140,7 @@ impl Uploads {
 
     fn add(&self, id: &str, entry: Arc<Entry>) -> Result<(), Problem> {
         let mut all = self.all();
-        let own = all.values().filter(|one| one.owner == entry.owner).count();
-        if all.len() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
-            return Err(Problem::too_many(
-                "too many uploads are unfinished: go on with them or remove them",
-                60,
-            ));
-        }
+        self.demand_room(&all, &entry.owner)?;
         all.insert(id.to_owned(), entry);
         Ok(())
     }

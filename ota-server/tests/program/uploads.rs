@@ -1,4 +1,4 @@
-//! An upload over a connection that breaks.
+//! Uploads over connections that break, and what unfinished ones cost.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::{Read, Write};
@@ -62,5 +62,47 @@ fn an_upload_goes_on_where_its_connection_broke() {
     let made = server.ota(&token).json(&upload);
     assert_eq!(made["status"], "fixed", "{made}");
     assert!(cuts.load(Ordering::SeqCst) >= CUTS, "the way did not break");
+    server.stop();
+}
+
+/// The memory that a process has now, in bytes.
+#[cfg(target_os = "linux")]
+fn memory_of(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn unfinished_uploads_do_not_lie_in_memory() {
+    const UPLOADS: u64 = 16;
+    const PIECE_BYTES: usize = 3 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let token = server.token.clone().unwrap();
+    server.ota(&token).json(&["init", "pump", "--keys", "keys", "--approvals", "1"]);
+    let authorization = format!("Bearer {token}");
+    let begin = || {
+        let url = format!("{}/api/v1/products/pump/uploads?unit=256", server.address);
+        let text = ureq::post(url).header("authorization", &authorization).send_empty().unwrap();
+        let text = text.into_body().read_to_string().unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let piece = vec![7; PIECE_BYTES];
+    let send = |upload: &str| {
+        let request = ureq::patch(format!("{}/api/v1/uploads/{upload}", server.address));
+        let request = request.header("authorization", &authorization).header("upload-offset", "0");
+        request.send(&piece[..]).unwrap();
+    };
+    // The first one brings what every one needs.
+    send(&begin());
+    let before = memory_of(server.process());
+    for _ in 1..UPLOADS {
+        send(&begin());
+    }
+    let more = memory_of(server.process()).saturating_sub(before);
+    let arrived = UPLOADS * u64::try_from(PIECE_BYTES).unwrap();
+    assert!(more < arrived / 2, "{more} bytes of memory for {arrived} bytes that have arrived");
     server.stop();
 }

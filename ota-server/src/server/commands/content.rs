@@ -2,13 +2,15 @@
 //!
 //! Whatever a draft says about content that lies here is compared with that: integrity strings and block maps end up
 //! under signatures, and a wrong one would make every device refuse the release.
+//!
+//! Neither a file nor its block map is ever whole in memory: both go to the store of files piece by piece.
 
 use bytes::Bytes;
-use ota_core::block_map::BlockMapBuilder;
+use ota_core::block_map::UnitDigests;
 use ota_core::crypto::Hasher;
 use ota_core::crypto::soft::{SoftCrc32Fast, SoftSha3_256, SoftSha3_512, SoftSha256, SoftSha512};
 use ota_core::fleet::records::{BlobRecord, BlockMapRecord, FileRecord, Hosting, ReleaseRecord};
-use ota_core::fleet::{BlobUpload, Key, Record, StoreError, StoreErrorKind, Stored, Version};
+use ota_core::fleet::{BlobStore, BlobUpload, Key, Record, StoreError, StoreErrorKind, Stored, Version};
 use ota_core::integrity::IntegrityString;
 use ota_core::number::{ByteLength, ByteOffset, Sha256Digest};
 use ota_core::text::ProductIdBuf;
@@ -23,6 +25,8 @@ use crate::server::Server;
 const MAPS_MAX: usize = 8;
 /// How much of a stored file is read at once when it is looked at again.
 const PIECE_BYTES: u64 = 1 << 20;
+/// How much of a block map is gathered before it goes to the store of files.
+const MAP_PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that is computed about content while it passes.
 struct Looked {
@@ -31,14 +35,13 @@ struct Looked {
     sha3_256: SoftSha3_256,
     sha512: SoftSha512,
     sha3_512: SoftSha3_512,
-    map: Option<BlockMapBuilder<SoftSha256>>,
+    map: Option<MapUnderWay>,
     size: u64,
 }
 
 impl Looked {
     fn new(unit: u32) -> Result<Self, CommandError> {
-        let map =
-            if unit == 0 { None } else { Some(BlockMapBuilder::new(unit).map_err(ReleaseError::Unit)?) };
+        let map = if unit == 0 { None } else { Some(MapUnderWay::new(unit)?) };
         Ok(Self {
             crc32: SoftCrc32Fast::new(),
             sha256: SoftSha256::new(),
@@ -50,35 +53,22 @@ impl Looked {
         })
     }
 
-    fn update(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+    async fn update(&mut self, blobs: &dyn BlobStore, bytes: &[u8]) -> Result<(), CommandError> {
         self.crc32.update(bytes);
         self.sha256.update(bytes);
         self.sha3_256.update(bytes);
         self.sha512.update(bytes);
         self.sha3_512.update(bytes);
         if let Some(map) = &mut self.map {
-            map.update(bytes).map_err(ReleaseError::Unit)?;
+            map.update(blobs, bytes).await?;
         }
         self.size += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
-    /// What was found: digest, every hash, and the block map with its bytes.
-    fn finish(self) -> Result<Found, CommandError> {
+    /// What was found, and the block map that is still to be finished.
+    fn finish(self) -> (Found, Option<MapUnderWay>) {
         let digest = Sha256Digest(self.sha256.finish());
-        let map = match self.map {
-            // An empty file has no units.
-            Some(map) if self.size > 0 => {
-                let map = map.finish().map_err(ReleaseError::Unit)?;
-                let reference = BlockMapRecord {
-                    unit: map.reference.unit,
-                    size: map.reference.size,
-                    digest: map.reference.digest,
-                };
-                Some((reference, map.bytes))
-            }
-            _ => None,
-        };
         let integrity = vec![
             IntegrityString::Crc32(self.crc32.finish()),
             IntegrityString::Sha256(digest.0),
@@ -86,15 +76,60 @@ impl Looked {
             IntegrityString::Sha512(self.sha512.finish()),
             IntegrityString::Sha3_512(self.sha3_512.finish()),
         ];
-        Ok(Found { digest, size: self.size, integrity, map })
+        // An empty file has no units.
+        let map = self.map.filter(|_| self.size > 0);
+        (Found { digest, size: self.size, integrity }, map)
     }
 }
 
+/// The digest and every hash of content.
 struct Found {
     digest: Sha256Digest,
     size: u64,
     integrity: Vec<IntegrityString>,
-    map: Option<(BlockMapRecord, Vec<u8>)>,
+}
+
+/// A block map in the making. Dropping it leaves nothing behind.
+struct MapUnderWay {
+    unit: u32,
+    digests: UnitDigests<SoftSha256>,
+    /// What has not gone to the store of files yet.
+    pending: Vec<u8>,
+    upload: Option<Box<dyn BlobUpload>>,
+}
+
+impl MapUnderWay {
+    fn new(unit: u32) -> Result<Self, CommandError> {
+        let digests = UnitDigests::new(unit).map_err(ReleaseError::Unit)?;
+        Ok(Self { unit, digests, pending: Vec::new(), upload: None })
+    }
+
+    async fn update(&mut self, blobs: &dyn BlobStore, bytes: &[u8]) -> Result<(), CommandError> {
+        let pending = &mut self.pending;
+        let taken = self.digests.update(bytes, |_, digest| pending.extend_from_slice(digest));
+        taken.map_err(ReleaseError::Unit)?;
+        if self.pending.len() >= MAP_PIECE_BYTES {
+            let upload = match self.upload.take() {
+                Some(upload) => upload,
+                None => blobs.upload().await?,
+            };
+            self.upload.insert(upload).write(core::mem::take(&mut self.pending).into()).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the map durable.
+    async fn finish(self, blobs: &dyn BlobStore) -> Result<BlockMapRecord, CommandError> {
+        let Self { unit, digests, mut pending, upload } = self;
+        digests.finish(|_, digest| pending.extend_from_slice(digest)).map_err(ReleaseError::Unit)?;
+        let mut upload = match upload {
+            Some(upload) => upload,
+            None => blobs.upload().await?,
+        };
+        upload.write(pending.into()).await?;
+        let (digest, size) = upload.finish().await?;
+        Ok(BlockMapRecord { unit, size, digest })
+    }
 }
 
 /// An upload under way: bytes go to the store of files, and every hash is computed while they pass.
@@ -110,7 +145,7 @@ impl Upload {
     /// # Errors
     /// [`CommandError::Store`]; the upload is lost and nothing of it remains.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), CommandError> {
-        self.looked.update(&bytes)?;
+        self.looked.update(&*self.server.inner.blobs, &bytes).await?;
         Ok(self.blob.write(bytes).await?)
     }
 
@@ -120,12 +155,12 @@ impl Upload {
     /// [`CommandError::Store`]; nothing of it can be read.
     pub async fn finish(self) -> Result<Uploaded, CommandError> {
         let (digest, size) = self.blob.finish().await?;
-        let mut found = self.looked.finish()?;
+        let (mut found, map) = self.looked.finish();
         if digest != found.digest || size.0 != found.size {
             // The store of files computes the digest itself: if it found another, what it has is not what was sent.
             return Err(StoreError::from(StoreErrorKind::Corrupt).into());
         }
-        let block_map = self.server.keep(&mut found).await?;
+        let block_map = self.server.keep(&found, map).await?;
         // The longest hash is known for whoever brings one along; releases carry it only if somebody does.
         found.integrity.retain(|string| !matches!(string, IntegrityString::Sha3_512(_)));
         Ok(Uploaded { digest, size: size.0, integrity: found.integrity, block_map })
@@ -164,14 +199,17 @@ impl Server {
 
     /// Stores the block map of content, and notes what was found about both: when, so that a later sweep leaves young
     /// files alone, and what, so that drafts can be held to it.
-    async fn keep(&self, found: &mut Found) -> Result<Option<BlockMapRecord>, CommandError> {
+    async fn keep(
+        &self,
+        found: &Found,
+        map: Option<MapUnderWay>,
+    ) -> Result<Option<BlockMapRecord>, CommandError> {
         let mut blobs = vec![(found.digest, found.size)];
-        let mut block_map = None;
-        if let Some((map, bytes)) = found.map.take() {
-            self.put_blob(bytes).await?;
-            blobs.push((map.digest, map.size.0));
-            block_map = Some(map);
-        }
+        let block_map = match map {
+            Some(map) => Some(map.finish(&*self.inner.blobs).await?),
+            None => None,
+        };
+        blobs.extend(block_map.map(|map| (map.digest, map.size.0)));
         let (now, content) = (self.now(), found.digest);
         let integrity: Vec<Box<str>> =
             found.integrity.iter().map(|string| string.to_string().into()).collect();
@@ -259,14 +297,14 @@ impl Server {
             if piece.is_empty() {
                 return Err(StoreError::from(StoreErrorKind::Corrupt).into());
             }
-            looked.update(&piece)?;
+            looked.update(&*self.inner.blobs, &piece).await?;
             offset += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         }
-        let mut found = looked.finish()?;
+        let (found, map) = looked.finish();
         if found.digest != file.digest {
             return Err(StoreError::from(StoreErrorKind::Corrupt).into());
         }
-        let map = self.keep(&mut found).await?;
+        let map = self.keep(&found, map).await?;
         let strings = found.integrity.iter().map(|string| string.to_string().into()).collect();
         Ok((strings, map.into_iter().collect()))
     }
