@@ -255,20 +255,21 @@ impl Registered {
     /// The device whose certificate this is, and its record.
     ///
     /// The client id says which device the client wants to be. It is believed if the certificate was registered for that
-    /// device; otherwise the name in the certificate is the device's id.
+    /// device; otherwise the name in the certificate is the device's id, if it can be one.
     async fn device_of(
         &self,
         certificate: &str,
-        named: DeviceIdBuf,
+        named: Option<DeviceIdBuf>,
         request: &ConnectRequest,
     ) -> Result<(DeviceIdBuf, Option<Device>), Refusal> {
         if let Ok(wanted) = DeviceIdBuf::new(request.client_id.as_str())
-            && wanted != named
+            && Some(&wanted) != named.as_ref()
             && let Some(record) = registered(&*self.store, &wanted).await?
             && is_certificate(&wanted, &record, certificate, request.fingerprint.as_ref())
         {
             return Ok((wanted, Some(record)));
         }
+        let named = named.ok_or(Refusal::Credentials)?;
         let record = registered(&*self.store, &named).await?;
         match &record {
             Some(record) if !is_certificate(&named, record, certificate, request.fingerprint.as_ref()) => {
@@ -282,15 +283,21 @@ impl Registered {
 #[async_trait]
 impl Authorizer for Registered {
     async fn connect(&self, request: &ConnectRequest) -> Result<Identity, Refusal> {
-        let identity = self.names.connect(request).await?;
-        let Identity::Device(named) = identity else { return Ok(identity) };
-        let (device, record) = match &request.certificate {
-            Some(certificate) => self.device_of(certificate, named, request).await?,
+        let named = match self.names.connect(request).await {
+            Ok(Identity::Device(named)) => Some(named),
+            Ok(other) => return Ok(other),
+            // What a factory wrote into a certificate need not be an id: the certificate may have been registered.
+            Err(Refusal::Credentials) if request.certificate.is_some() => None,
+            Err(refusal) => return Err(refusal),
+        };
+        let (device, record) = match (&request.certificate, named) {
+            (Some(certificate), named) => self.device_of(certificate, named, request).await?,
             // Its password was looked up already.
-            None => {
+            (None, Some(named)) => {
                 let record = registered(&*self.store, &named).await?;
                 (named, Some(record.ok_or(Refusal::Credentials)?))
             }
+            (None, None) => return Err(Refusal::Credentials),
         };
         match record {
             Some(record) if record.status == DeviceStatus::Revoked => return Err(Refusal::Revoked),

@@ -10,7 +10,7 @@ use ota_core::crypto::soft::SoftSha256;
 use ota_core::fleet::records::{PersonRole, RoleGrant};
 use ota_core::number::Sha256Digest;
 use ota_core::text::ProductIdBuf;
-use ota_server::program::{Devices, FirstToken, Layers, Running, Setting};
+use ota_server::program::{Devices, FirstToken, Installation, Layers, Running, Setting};
 use ota_server::rules::permission::Principal;
 use ota_server::{NewEnrolment, Proof};
 use rustls::pki_types::pem::PemObject as _;
@@ -101,11 +101,18 @@ fn a_certificate_is_good_for_the_device_that_it_was_registered_for_and_for_no_ot
     let server = Server::start(folder.path());
     let admin = server.ota(server.token.as_deref().unwrap());
     admin.good(&["init", "pump", "--keys", "keys"]);
-    std::fs::write(folder.path().join("pumps.csv"), "pump-4,certificate=serial-7,site=oslo\npump-5\n")
-        .unwrap();
+    let pumps = "pump-4,certificate=serial-7,site=oslo\npump-5\npump-9,certificate=Pump No. 9\n";
+    std::fs::write(folder.path().join("pumps.csv"), pumps).unwrap();
     admin.good(&["device", "import", "--product", "pump", "pumps.csv"]);
     admin.good(&["device", "certificate", "serial-7", "pump-4", "pump-5", "--data", server.data()]);
+    // What a factory calls a device in its certificate need not be a device's id.
+    let odd = Installation::open(Path::new(server.data())).unwrap().device_certificate("Pump No. 9").unwrap();
+    std::fs::write(folder.path().join("odd.pem"), odd.certificate).unwrap();
+    std::fs::write(folder.path().join("odd.key"), odd.key).unwrap();
     let with = |name| Some((folder.path(), name));
+    assert_eq!(connect(&server, with("odd"), "pump-9"), Some(0));
+    assert_ne!(connect(&server, with("odd"), "pump-5"), Some(0), "registered for another device");
+    assert_ne!(connect(&server, with("odd"), "pump-10"), Some(0), "no device is called that");
     assert_eq!(connect(&server, with("serial-7"), "pump-4"), Some(0));
     assert_ne!(connect(&server, with("pump-4"), "pump-4"), Some(0), "its id is not what was registered");
     assert_ne!(connect(&server, with("serial-7"), "pump-5"), Some(0), "registered for another device");
