@@ -98,7 +98,7 @@ fields! {
     PrincipalRecord { title, roles, disabled, password }
     Product {
         title, created, next_ordinal, next_name, root, next_version, approvals_min, quarantine_after, attested_only,
-        dialects, claim, certificate_claims,
+        dialects,
     }
     Progress { stage, since, opened, opened_at, looks, passed, paused, started, revert, amendment }
     ReleaseRecord {

@@ -168,9 +168,9 @@ impl From<CommandError> for Problem {
             CommandError::Claim => Self::new(
                 StatusCode::FORBIDDEN,
                 "claim",
-                "The claim is not good",
+                "The device is not announced",
                 detail,
-                "ask the product's administrator for the present token",
+                "announce it with an enrolment, or register it",
             ),
             CommandError::Release(
                 ReleaseError::NotADraft

@@ -104,7 +104,6 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         stop_everything(None, "");
         upload(product, 1);
         register_devices(product, &too_many);
-        set_claim(product, Some(b""));
         tag_device(&id, &["not a tag"]);
         revoke_device(&id, "");
         erase_device(&id, "");

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::number::{PackageVersion, RootVersion, Sha256Digest};
+use crate::number::{PackageVersion, RootVersion};
 use crate::time::Timestamp;
 
 /// A product.
@@ -42,12 +42,6 @@ pub struct Product {
     /// The protocols that its devices may speak, one bit for the number of each dialect; 0 for all.
     #[n(9)]
     pub dialects: u32,
-    /// The SHA-256 of the token with which unknown devices may register themselves, if they may.
-    #[n(10)]
-    pub claim: Option<Sha256Digest>,
-    /// Whether a device with a valid certificate of the product's authority registers itself.
-    #[n(11)]
-    pub certificate_claims: bool,
 }
 
 /// One version of a product's root, as it is handed to devices.

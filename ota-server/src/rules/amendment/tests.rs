@@ -26,8 +26,6 @@ fn product(approvals_min: u8) -> Product {
         quarantine_after: 0,
         attested_only: false,
         dialects: 0,
-        claim: None,
-        certificate_claims: false,
     }
 }
 

@@ -73,8 +73,6 @@ fn product() -> Product {
         quarantine_after: 0,
         attested_only: false,
         dialects: 0,
-        claim: None,
-        certificate_claims: false,
     }
 }
 

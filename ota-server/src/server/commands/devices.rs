@@ -5,7 +5,6 @@ use ota_core::fleet::{Key, Record, StoreError, StoreErrorKind, Stored, Version};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 
 use super::{CommandError, detail};
-use crate::digest::sha256;
 use crate::engine::Changes;
 use crate::rules::device;
 use crate::rules::permission::{Action, Permit, Principal};
@@ -100,49 +99,6 @@ impl Server {
         let Some(key) = key else { return Ok(None) };
         let wrapped = self.inner.secrets.wrap(&evidence_purpose(id), key);
         Ok(Some(wrapped.ok_or_else(|| StoreError::from(StoreErrorKind::Unavailable))?))
-    }
-
-    /// A device registers itself with the product's claim token.
-    ///
-    /// # Errors
-    /// [`CommandError::Claim`] if the token is not the present one.
-    pub async fn claim_device(
-        &self,
-        product: &ProductIdBuf,
-        token: &[u8],
-        new: NewDevice,
-    ) -> Result<(), CommandError> {
-        let (record, _) = self.product_record(product).await?;
-        // Compared by its hash: what the time of comparing tells is about the hash, not about the token.
-        if record.claim.is_none_or(|claim| claim.0 != sha256(&[b"ota/v1/claim/", token])) {
-            return Err(CommandError::Claim);
-        }
-        let permit = Permit::of_the_plan(Action::KeepDevices, product);
-        self.register(&permit, product, &[new]).await
-    }
-
-    /// Sets the token with which unknown devices may register themselves, or takes it away.
-    ///
-    /// # Errors
-    /// [`CommandError`].
-    pub async fn set_claim(
-        &self,
-        principal: &Principal,
-        product: &ProductIdBuf,
-        token: Option<&[u8]>,
-    ) -> Result<(), CommandError> {
-        let permit = self.permit(principal, Action::KeepProducts, product)?;
-        let claim = token.map(|token| ota_core::number::Sha256Digest(sha256(&[b"ota/v1/claim/", token])));
-        self.command(|| async {
-            let (record, version) = self.product_record(product).await?;
-            let after = Product { claim, ..record.clone() };
-            let mut changes = Changes::default();
-            let key = Key::Product(product.clone());
-            changes.write(key, version, Some(Record::Product(record)), Some(Record::Product(after)));
-            self.audit(&mut changes, &permit, "product.claim", product, detail(&[]));
-            Ok((changes, ()))
-        })
-        .await
     }
 
     /// Gives a device other tags.

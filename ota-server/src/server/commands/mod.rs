@@ -109,8 +109,8 @@ pub enum CommandError {
     /// The root is not to be trusted.
     #[error("the root is not to be trusted")]
     Root(#[from] TrustError),
-    /// The claim token is not the product's, or the product has none.
-    #[error("the claim is not good; ask the product's administrator for the present token")]
+    /// No enrolment holds for this device and its proof.
+    #[error("nobody has announced this device; ask the product's administrator for an enrolment")]
     Claim,
     /// None of the keys signed this checkpoint of the audit chain.
     #[error(

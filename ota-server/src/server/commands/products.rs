@@ -54,8 +54,6 @@ impl Server {
                 quarantine_after: new.quarantine_after,
                 attested_only: new.attested_only,
                 dialects: new.dialects,
-                claim: None,
-                certificate_claims: false,
             };
             let mut changes = Changes::default();
             changes.write(key, Version(0), None, Some(Record::Product(product)));
