@@ -224,6 +224,7 @@ impl BootOp {
                 firmware: boot.running(),
                 epoch: boot.running_epoch(),
                 slots: boot.firmware_slots(),
+                slot: boot.running_slot(),
             }),
             Self::RequestTrial(slot) => boot.request_trial(slot).map(|()| BootAnswer::Done),
             Self::Confirm => boot.confirm().map(|()| BootAnswer::Done),
@@ -249,6 +250,8 @@ pub enum BootAnswer {
         epoch: SecurityEpoch,
         /// How the slots of the firmware are used.
         slots: FirmwareSlots,
+        /// The slot that it lies in, if the bootloader says so.
+        slot: Option<Slot>,
     },
     /// The epoch cannot rise that far.
     CannotRaiseEpoch,
@@ -295,7 +298,8 @@ pub enum Event<'a> {
     Reverted(ReportCode),
     /// An attempt ended before anything was installed.
     Failed(ReportCode),
-    /// The firmware that runs belongs to no known set; it is treated as if nothing was installed.
+    /// The firmware that runs belongs to no known set. The device checks in as if nothing was installed, and takes no update
+    /// until firmware that it knows runs again or it is provisioned anew: no slot could be written safely.
     UnknownFirmware,
     /// The storage failed; the engine tries again.
     StorageFailed(StorageFault),

@@ -100,6 +100,7 @@ mod report;
 mod session;
 mod set;
 mod shared;
+mod slots;
 mod statistics;
 mod updater;
 

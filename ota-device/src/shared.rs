@@ -1,7 +1,7 @@
 //! What all phases share: identity, buffers, trust, the current offer, and the one operation that is under way.
 
 use ota_core::cbor::EncodeError;
-use ota_core::device::{FirmwareSlots, Granularity, Log, StorageFault, StorageFaultKind};
+use ota_core::device::{FirmwareSlots, Granularity, Log, Slot, StorageFault, StorageFaultKind};
 use ota_core::integrity::{IntegrityError, Suite};
 use ota_core::limits::GRANT_BYTES_MAX;
 use ota_core::number::{ByteLength, FileIndex, OfferId, ReleaseId, SecurityEpoch, Sha256Digest};
@@ -27,6 +27,7 @@ use crate::record::{SetsRecord, TrustedRecord};
 use crate::report::Reporter;
 use crate::session::Session;
 use crate::set::FileSet;
+use crate::slots::StagingSlots;
 use crate::statistics::Statistics;
 
 pub(crate) type Sha256Of<P> = <<P as Profile>::Suite as Suite>::Sha256;
@@ -260,6 +261,7 @@ pub(crate) struct Shared<'b, P: Profile> {
     pub(crate) running: Option<Sha256Digest>,
     pub(crate) running_epoch: SecurityEpoch,
     pub(crate) firmware_slots: FirmwareSlots,
+    pub(crate) running_slot: Option<Slot>,
     pub(crate) trusted: TrustedRecord,
     /// The state as it was last stored, to know when storing is due.
     pub(crate) stored: TrustedState,
@@ -395,9 +397,10 @@ impl<'b, P: Profile> Shared<'b, P> {
             running: None,
             running_epoch: SecurityEpoch(0),
             firmware_slots: FirmwareSlots::InTurn,
+            running_slot: None,
             trusted: TrustedRecord {
                 state,
-                root_slot: ota_core::device::Slot::A,
+                root_slot: Slot::A,
                 root_bytes: 0,
                 boots: ota_core::number::BootCounter(0),
             },
@@ -522,6 +525,11 @@ impl<'b, P: Profile> Shared<'b, P> {
         FileSet::decode(self.arena.region(Region::Set)).unwrap_or(FileSet::EMPTY)
     }
 
+    /// Whether what runs belongs to no set: nobody knows which slots are in use, so no file can be written safely.
+    pub(crate) fn runs_foreign(&self) -> bool {
+        self.sets.is_some() && self.arena.region(Region::Set).is_empty()
+    }
+
     /// Tells the server what has been reached.
     pub(crate) fn tell(&mut self, phase: Phase, code: ReportCode) {
         if let Some(offer) = &self.offer {
@@ -563,9 +571,14 @@ impl<'b, P: Profile> Shared<'b, P> {
         P::EXTERNAL_DOWNLOADS && self.external == ExternalDownloads::Yes
     }
 
-    /// The install target whose files the bootloader swaps, if it does.
-    pub(crate) fn swapped_target(&self) -> Option<InstallTarget<'b>> {
-        self.firmware_target.filter(|_| self.firmware_slots == FirmwareSlots::Swapped)
+    /// Which slots new files go to.
+    pub(crate) const fn staging_slots(&self) -> StagingSlots<'b> {
+        StagingSlots {
+            firmware: self.firmware_target,
+            slots: self.firmware_slots,
+            runs_some: self.running.is_some(),
+            runs_from: self.running_slot,
+        }
     }
 
     /// Whether files of this target can cut the device off.

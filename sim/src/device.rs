@@ -175,6 +175,8 @@ pub struct SimBoot {
     trial: Option<Slot>,
     /// What runs.
     pub digest: Option<Sha256Digest>,
+    /// Whether it says which slot runs.
+    pub names_slot: bool,
     /// The highest epoch that the fuses can hold.
     pub epoch_max: u32,
     /// The next so many calls fail.
@@ -191,6 +193,7 @@ impl SimBoot {
             runs: Slot::A,
             trial: None,
             digest: None,
+            names_slot: true,
             epoch_max: u32::MAX,
             faults: 0,
         }
@@ -276,6 +279,10 @@ impl BootControl for SimBoot {
 
     fn firmware_slots(&self) -> FirmwareSlots {
         self.slots
+    }
+
+    fn running_slot(&self) -> Option<Slot> {
+        self.names_slot.then_some(self.runs)
     }
 
     fn request_trial(&mut self, slot: Slot) -> Result<(), BootFault> {

@@ -1,12 +1,13 @@
 //! What happens to a device around its updates, each as a short story.
 
 use ota_core::conformance::{CutPoint, MemoryStorage};
-use ota_core::device::{Log, Slot};
+use ota_core::device::{Area, DeviceStorage as _, Log, Slot};
+use ota_core::number::{ByteLength, ByteOffset};
 use ota_core::time::{Instant, Millis};
 use ota_core::trust::Action;
 use ota_core::wire::{Cancel, Down, Phase, ReportCode};
 use ota_device::{Activity, Command, Confirm, ExternalDownloads, Policy, Progress, When};
-use ota_sim::device::{LeastProfile, SimBoot, firmware_image};
+use ota_sim::device::{LeastProfile, SimBoot, firmware_image, firmware_target};
 use ota_sim::host::{Behaviour, Host};
 use ota_sim::link::LinkConfig;
 use ota_sim::medium::{CutFlash, FlashMedium, Medium};
@@ -427,6 +428,49 @@ fn a_product_without_block_maps_and_urls_takes_files_that_have_them_as_a_whole()
     assert!(served < 70_000, "it goes on where it was: {served}");
 }
 
+/// Puts firmware into slot A behind the engine's back, and starts it.
+fn flash_by_hand(world: &mut World<MemoryStorage>, firmware: &SourceFile) {
+    let area = Area::Slot(firmware_target(), Slot::A);
+    world.storage.prepare(area, ByteLength(firmware.bytes.len() as u64), ByteLength(0)).unwrap();
+    world.storage.write(area, ByteOffset(0), &firmware.bytes).unwrap();
+    world.restart();
+}
+
+#[test]
+fn firmware_that_a_debugger_put_there_is_never_written_over() {
+    let foreign = firmware("0", 99);
+    let mut world = offered(&Terms::default(), new());
+    flash_by_hand(&mut world, &foreign);
+    let end = world.run_through(HOUR, |world, _| world.server.has_heard(Phase::Failed));
+    assert_eq!(end, End::Reached, "{:?} {:?}", world.events, world.server.heard);
+    assert_eq!(last_code(&world), Some((Phase::Failed, ReportCode::UnknownFirmware)));
+    assert!(world.slot("firmware", Slot::A, foreign.bytes.len()) == foreign.bytes);
+    // With the old firmware back in its place it takes the update.
+    flash_by_hand(&mut world, &old()[0]);
+    assert_eq!(world.run_through(DAY, |world, _| confirmed(world)), End::Reached, "{:?}", world.events);
+    assert!(world.has_installed(&new()));
+}
+
+#[test]
+fn firmware_that_the_factory_did_not_list_is_updated_beside_the_slot_that_runs() {
+    let unlisted = firmware("0", 99);
+    for names_slot in [true, false] {
+        let mut world = World::in_memory(11, &old()[1..]);
+        world.verdict = Verdict::Pass;
+        world.server.release = Some(world.server.workshop.release(&Terms::default(), new()));
+        world.boot.names_slot = names_slot;
+        flash_by_hand(&mut world, &unlisted);
+        let is_over =
+            |world: &World<MemoryStorage>, _: &_| confirmed(world) || world.server.has_heard(Phase::Failed);
+        assert_eq!(world.run_through(HOUR, is_over), End::Reached, "{:?}", world.events);
+        assert_eq!(confirmed(&world), names_slot, "{:?}", world.server.heard);
+        if !names_slot {
+            assert_eq!(last_code(&world), Some((Phase::Failed, ReportCode::UnknownFirmware)));
+        }
+        assert!(world.slot("firmware", Slot::A, unlisted.bytes.len()) == unlisted.bytes);
+    }
+}
+
 /// A device whose bootloader swaps the slots, as `embassy-boot` does, on a flash under the flash format.
 fn swapping() -> (World<CutFlash<4, 1024>>, [SourceFile; 2], [SourceFile; 2]) {
     let before = [firmware("1", 1), file("app.bin", "1", "app", 3_000, 2)];
@@ -529,12 +573,8 @@ fn a_bootloader_that_fails_is_asked_again() {
 #[test]
 fn a_device_that_was_never_provisioned_does_nothing() {
     let mut world = World::in_memory(1, &old());
-    world.storage = MemoryStorage::with_targets(
-        ota_core::device::Granularity::BYTES,
-        &["app"],
-        ota_core::number::ByteLength(1000),
-        0,
-    );
+    world.storage =
+        MemoryStorage::with_targets(ota_core::device::Granularity::BYTES, &["app"], ByteLength(1000), 0);
     assert_eq!(world.run_through(HOUR, |_, _| false), End::Time);
     assert_eq!(world.events, ["Unprovisioned"]);
     assert_eq!(world.server.check_ins, 0);

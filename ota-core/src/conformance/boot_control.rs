@@ -1,6 +1,6 @@
 //! What every boot control must do, case by case, and the bootloader in memory that it is checked against.
 
-use crate::device::{BootControl, BootFault, Slot};
+use crate::device::{BootControl, BootFault, FirmwareSlots, Slot};
 use crate::number::Sha256Digest;
 
 /// Checks a boot control.
@@ -17,7 +17,14 @@ pub fn boot_control<B: BootControl>(
 ) {
     let [a, b] = firmware;
     assert_ne!(a, b, "two different firmwares are needed");
-    let runs = |boot: &B, digest, when: &str| assert_eq!(boot.running(), Some(digest), "{when}");
+    let runs = |boot: &B, digest, when: &str| {
+        assert_eq!(boot.running(), Some(digest), "{when}");
+        if let Some(slot) = boot.running_slot()
+            && boot.firmware_slots() == FirmwareSlots::InTurn
+        {
+            assert_eq!(slot, if digest == a { Slot::A } else { Slot::B }, "{when}, and says from where");
+        }
+    };
 
     let mut boot = fresh();
     runs(&boot, a, "a fresh device runs slot A");
@@ -134,6 +141,10 @@ impl MemoryBoot {
 impl BootControl for MemoryBoot {
     fn running(&self) -> Option<Sha256Digest> {
         self.in_slot(self.runs)
+    }
+
+    fn running_slot(&self) -> Option<Slot> {
+        Some(self.runs)
     }
 
     fn request_trial(&mut self, slot: Slot) -> Result<(), BootFault> {

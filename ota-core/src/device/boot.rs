@@ -21,6 +21,14 @@ pub trait BootControl {
         FirmwareSlots::InTurn
     }
 
+    /// The slot that the running firmware lies in, if the bootloader says so; it matters with [`FirmwareSlots::InTurn`].
+    ///
+    /// New firmware is never written there. Without an answer it goes to the slot that the active set of files does not
+    /// name, and a device whose factory has not listed its firmware takes none: nobody could say which slot is free.
+    fn running_slot(&self) -> Option<Slot> {
+        None
+    }
+
     /// Asks for a trial boot of the firmware in this slot at the next restart. Calling it again does nothing new.
     /// With [`FirmwareSlots::Swapped`] it is slot A, from where the firmware in slot B is going to run.
     ///

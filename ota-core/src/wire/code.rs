@@ -172,6 +172,9 @@ codes! {
         /// The device cannot raise its security epoch that far, found out before anything was installed. Look at the
         /// device: a counter in fuses may be used up.
         EpochExhausted = 27,
+        /// The firmware that runs is in no set of files that the device knows: new files could be written over what is in
+        /// use. Put known firmware back, let the boot control name the slot that runs, or provision the device anew.
+        UnknownFirmware = 28,
     }
 }
 

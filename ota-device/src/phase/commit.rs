@@ -10,7 +10,7 @@ use ota_core::wire::{Phase as Reached, ReportCode};
 
 use super::install::store;
 use super::metadata::{HashRegion, Load, Save};
-use super::plan::{Planned, planned, release, staging_slot};
+use super::plan::{Planned, planned, release};
 use super::{Origin, To};
 use crate::arena::{Region, Regions};
 use crate::config::Profile;
@@ -19,6 +19,7 @@ use crate::ops::Place;
 use crate::record::{Attempt, Firmware, SetRef, SetState, SetsRecord};
 use crate::set::{Entry, FileSet, Place as FilePlace, write_set};
 use crate::shared::{CORRUPT, Failure, Shared, Step, Stop};
+use crate::slots::StagingSlots;
 
 pub(crate) struct Commit<P: Profile> {
     at: At<P>,
@@ -110,14 +111,14 @@ impl<P: Profile> Commit<P> {
 
     /// Writes the list of the new set into memory.
     fn build(&mut self, shared: &mut Shared<'_, P>) -> Result<(), Failure> {
-        let (firmware_target, swapped) = (shared.firmware_target, shared.swapped_target());
+        let (firmware_target, slots) = (shared.firmware_target, shared.staging_slots());
         let receipt = shared.release.ok_or(CORRUPT)?;
         let (regions, room) = shared.arena.split_for_new_set();
         let signed = receipt.attach(regions.body)?;
         let new = NewSet {
             files: signed.release().files,
             old: FileSet::decode(regions.set).unwrap_or(FileSet::EMPTY),
-            swapped,
+            slots,
             regions,
         };
         if !new.is_checked() {
@@ -139,8 +140,7 @@ impl<P: Profile> Commit<P> {
 struct NewSet<'a> {
     files: ota_core::list::List<'a, ota_core::trust::File<'a>>,
     old: FileSet<'a>,
-    /// The target whose file will have been swapped into slot A before the new set is active.
-    swapped: Option<InstallTarget<'a>>,
+    slots: StagingSlots<'a>,
     regions: Regions<'a>,
 }
 
@@ -193,10 +193,7 @@ impl<'a> NewSet<'a> {
         let active = self.old.at(target);
         match planned(self.regions.plan, index) {
             Planned::Keep(digest) => Some((active?.place.slot, digest)),
-            Planned::Checked(digest) if self.swapped.is_some_and(|swapped| swapped == target) => {
-                Some((Slot::A, digest))
-            }
-            Planned::Checked(digest) => Some((staging_slot(active), digest)),
+            Planned::Checked(digest) => Some((self.slots.active(target, active)?, digest)),
             Planned::Fetch => None,
         }
     }

@@ -3,7 +3,7 @@
 //! Every file needs a target that this device knows, room there, and an integrity string that it can compute. Files
 //! whose installed bytes are those of the release are kept where they are.
 
-use ota_core::device::{Log, Slot};
+use ota_core::device::Log;
 use ota_core::integrity::{FileSubject, IntegrityString, Suite, strongest};
 use ota_core::limits::FILES_MAX;
 use ota_core::number::{ByteLength, FileIndex, Sha256Digest};
@@ -16,7 +16,6 @@ use crate::config::Profile;
 use crate::io::{BootAnswer, BootOp, StorageAnswer};
 use crate::ops::{Op, Place, TextRange};
 use crate::record::{SetState, SetsRecord};
-use crate::set::Entry;
 use crate::shared::{CORRUPT, Failure, Shared, Step, Stop};
 
 /// Length of the plan of one file: what to do, and the digest of its bytes once that is known.
@@ -72,21 +71,15 @@ pub(crate) fn file<'s, P: Profile>(shared: &'s Shared<'_, P>, index: FileIndex) 
     release(shared)?.release().files.get(usize::from(index.0)).ok_or(CORRUPT)
 }
 
-/// Where the new bytes of a file go: the slot that its target's active file does not use, or the one that the
-/// bootloader swaps with the running firmware's.
+/// Where the new bytes of a file go.
 pub(crate) fn staging_place<P: Profile>(shared: &Shared<'_, P>, file: &File<'_>) -> Result<Place, Failure> {
-    let slot = match shared.swapped_target() {
-        Some(target) if target == file.target => Slot::B,
-        _ => staging_slot(shared.active().at(file.target)),
-    };
+    let slots = shared.staging_slots();
+    let slot = slots.written(file.target, shared.active().at(file.target)).ok_or(UNKNOWN_FIRMWARE)?;
     let text = TextRange::of(file.target.as_str(), shared.arena.all()).ok_or(CORRUPT)?;
     Ok(Place::Slot(text, slot))
 }
 
-/// The slot that an active file does not use.
-pub(crate) fn staging_slot(active: Option<Entry<'_>>) -> Slot {
-    active.map_or(Slot::A, |entry| entry.place.slot.other())
-}
+const UNKNOWN_FIRMWARE: Failure = Failure::Attempt(ReportCode::UnknownFirmware);
 
 pub(crate) struct Plan {
     at: At,
@@ -111,6 +104,9 @@ impl Plan {
     pub(crate) fn step<P: Profile>(&mut self, shared: &mut Shared<'_, P>) -> Step<To> {
         match self.at {
             At::Begin => {
+                if shared.runs_foreign() {
+                    return Err(UNKNOWN_FIRMWARE.into());
+                }
                 let files = release(shared)?.release().files.len();
                 let length = files.min(FILES_MAX).saturating_mul(PLAN_BYTES);
                 shared.arena.place(Region::Plan, length)?;

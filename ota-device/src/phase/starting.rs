@@ -80,12 +80,13 @@ impl<P: Profile> Starting<P> {
                 shared.ask_boot(BootOp::Running)
             }
             At::Running => {
-                let BootAnswer::Running { firmware, epoch, slots } = shared.boot_answered()? else {
+                let BootAnswer::Running { firmware, epoch, slots, slot } = shared.boot_answered()? else {
                     return Err(CORRUPT.into());
                 };
                 shared.running = firmware;
                 shared.running_epoch = epoch;
                 shared.firmware_slots = slots;
+                shared.running_slot = slot;
                 self.at = At::Trusted;
                 shared.ask(Op::Newest(Log::Trusted))
             }

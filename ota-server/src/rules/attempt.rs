@@ -84,6 +84,7 @@ fn is_worth_a_retry(code: ReportCode) -> bool {
             | Code::UnknownTarget
             | Code::DevelopmentKey
             | Code::EpochExhausted
+            | Code::UnknownFirmware
             | Code::ApplicationRejected
     )
 }

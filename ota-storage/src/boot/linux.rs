@@ -137,6 +137,10 @@ impl<E: Environment> BootControl for UBoot<E> {
         self.epoch
     }
 
+    fn running_slot(&self) -> Option<Slot> {
+        Some(self.slot)
+    }
+
     /// The slot that runs cannot be put on trial: there would be nothing to go back to.
     fn request_trial(&mut self, slot: Slot) -> Result<(), BootFault> {
         if slot == self.slot {
