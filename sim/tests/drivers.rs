@@ -304,6 +304,7 @@ impl asynchronous::Link for NearLink {
 
 impl Timer for NearLink {
     async fn wait_until(&mut self, time: Instant) {
+        assert!(time > self.near.now.get(), "a timer's tick is long: what is due waits for none");
         self.near.now.set(self.near.now.get().max(time));
     }
 }

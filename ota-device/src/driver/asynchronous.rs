@@ -75,8 +75,10 @@ async fn wait<'l, L: Link, T: Timer, A: AsyncApplication>(
     application: &mut A,
     until: Instant,
 ) -> Result<Heard<'l>, L::Error> {
-    // The engine asks for the next turn at once to let others have theirs: on an executor that takes a real pause.
-    let mut owes_a_pause = until <= timer.now();
+    // The engine asks for the next turn at once to let others have theirs: on an executor that takes a real pause, but
+    // not a timer's, whose ticks may be long against a turn.
+    let is_due = until <= timer.now();
+    let mut has_paused = false;
     let mut received = pin!(link.receive());
     let mut wanted = pin!(application.wants_turn());
     let mut time = pin!(timer.wait_until(until));
@@ -87,11 +89,14 @@ async fn wait<'l, L: Link, T: Timer, A: AsyncApplication>(
         if wanted.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ok(Heard::Nothing));
         }
-        if core::mem::take(&mut owes_a_pause) {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if !is_due {
+            return time.as_mut().poll(context).map(|()| Ok(Heard::Nothing));
         }
-        time.as_mut().poll(context).map(|()| Ok(Heard::Nothing))
+        if core::mem::replace(&mut has_paused, true) {
+            return Poll::Ready(Ok(Heard::Nothing));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }
