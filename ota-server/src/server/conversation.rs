@@ -103,37 +103,43 @@ impl Server {
 
     /// Serves the blocks that devices ask for in the middle of a download, and gives back all else, in its order: that is
     /// for [`handle`](Self::handle).
+    ///
+    /// Devices take turns: whoever asks for much at once is served in several rounds, and what is answered leaves after
+    /// each of them.
     pub(super) async fn serve_under_way(&self, events: Vec<LinkEvent>) -> Vec<LinkEvent> {
-        let (mut out, mut rest) = (Vec::new(), Vec::new());
-        let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
+        let (mut waiting, mut rest) = (Vec::new(), Vec::new());
         for event in events {
-            let Some((said, granted)) = self.request_under_way(&event) else {
-                rest.push(event);
-                continue;
-            };
-            let (LinkEvent::Message { device, .. }, dialect) = (event, Dialect::Native) else { continue };
-            let count = requests.entry(device.clone()).or_insert(0);
-            *count += 1;
-            if *count > self.inner.config.requests_per_device_max {
-                self.say(&mut out, dialect, &device, &too_much_at_once());
-            } else {
-                self.serve(&mut out, dialect, &device, &said, &granted).await;
+            match self.request_under_way(&event) {
+                Some(request) => waiting.push(request),
+                None => rest.push(event),
             }
         }
-        if !out.is_empty() {
+        while !waiting.is_empty() {
+            let (mut out, mut later) = (Vec::new(), Vec::new());
+            let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
+            for (device, said, granted) in waiting {
+                let count = requests.entry(device.clone()).or_insert(0);
+                *count += 1;
+                if *count > self.inner.config.requests_per_device_max.max(1) {
+                    later.push((device, said, granted));
+                } else {
+                    self.serve(&mut out, Dialect::Native, &device, &said, &granted).await;
+                }
+            }
             // What was lost is asked for again.
             let _ = self.inner.link.send(out).await;
+            waiting = later;
         }
         rest
     }
 
     /// A request for blocks about which nothing is left to be decided.
-    fn request_under_way(&self, event: &LinkEvent) -> Option<(WantBlocks, Granted)> {
+    fn request_under_way(&self, event: &LinkEvent) -> Option<(DeviceIdBuf, WantBlocks, Granted)> {
         let LinkEvent::Message { dialect: Dialect::Native, device, payload } = event else { return None };
         let Ok(Heard::WantBlocks(said)) = self.hear(Dialect::Native, device, payload) else { return None };
         let is_under_way = self.inner.begun.get(&(device.clone(), said.offer)).is_some();
         let granted = self.granted(device, &said).ok()?;
-        (is_under_way || granted.campaign.0 == 0).then_some((said, granted))
+        (is_under_way || granted.campaign.0 == 0).then(|| (device.clone(), said, granted))
     }
 
     /// Takes a check-in now, or says when.

@@ -86,7 +86,8 @@ pub struct Config {
     pub cache_bytes_max: u64,
     /// How many offers are remembered as having been begun.
     pub begun_max: usize,
-    /// How many requests for blocks one device may have in one batch; further ones are told to wait.
+    /// How many requests for blocks of one device are answered before the others have their turn. Of requests that begin a
+    /// download and come together, further ones are told to wait.
     pub requests_per_device_max: u32,
     /// How long ago a device may have been heard to be notified of its turn.
     pub notify_heard_within: Millis,

@@ -2,6 +2,7 @@
 
 use ota_core::crypto::soft::SoftSha256;
 use ota_core::fleet::records::{AttemptPhase, CampaignState};
+use ota_core::fleet::{Dialect, LinkEvent};
 use ota_core::number::{FileIndex, SecurityEpoch};
 use ota_core::text::{DeviceId, DeviceIdBuf, ProductId};
 use ota_core::trust::{
@@ -81,4 +82,32 @@ async fn a_restarted_server_goes_on_where_the_other_stopped() {
     lamp.revision = "1.1".into();
     assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
     world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn whoever_asks_for_much_at_once_is_served_in_turns_with_the_others() {
+    let world = World::new().await;
+    world.register(&[("greedy", &[]), ("modest", &[])]).await;
+    let release = world.release("1.1", &[7; 40 * 1024]).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    let mut lamps = [Lamp::new("greedy", "1.0"), Lamp::new("modest", "1.0")];
+    let part = Part::File(FileIndex(0));
+    let mut asked = Vec::new();
+    for (lamp, blocks) in lamps.iter_mut().zip([40, 1]) {
+        let offer = lamp.offer(&world).await;
+        // The beginning of a download is a decision; what follows is not.
+        lamp.fetch(&world, &offer, part, 1024).await;
+        asked.extend((0..blocks).map(|block| LinkEvent::Message {
+            dialect: Dialect::Native,
+            device: DeviceIdBuf::new(lamp.name.as_str()).unwrap(),
+            payload: lamp.want(&offer, part, block * 1024, 1024, 1),
+        }));
+    }
+    *world.link.arriving.lock().unwrap() = asked;
+    world.server.run().await;
+    let sent = world.link.sent.lock().unwrap();
+    assert_eq!(sent.len(), 41);
+    assert!(sent.iter().all(|out| matches!(answer(&out.payload), Answer::Block { .. })));
+    let modest = sent.iter().position(|out| out.device.as_str() == "modest").unwrap();
+    assert!(modest < 8, "behind {modest} blocks of the other");
 }

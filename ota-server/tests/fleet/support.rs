@@ -57,9 +57,10 @@ impl Entropy for Seeded {
     }
 }
 
-/// A link that keeps what is sent.
+/// A link that brings one batch and ends, and keeps what is sent.
 #[derive(Default)]
 pub(crate) struct KeepingLink {
+    pub(crate) arriving: Mutex<Vec<LinkEvent>>,
     pub(crate) sent: Mutex<VecDeque<Outbound>>,
     pub(crate) closed: Mutex<Vec<DeviceIdBuf>>,
 }
@@ -67,7 +68,7 @@ pub(crate) struct KeepingLink {
 #[async_trait]
 impl MessageLink for KeepingLink {
     async fn receive(&self, _: usize) -> Result<Vec<LinkEvent>, LinkError> {
-        Ok(Vec::new())
+        Ok(core::mem::take(&mut *self.arriving.lock().unwrap()))
     }
 
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
