@@ -1,9 +1,10 @@
 //! Devices that download, and clients that only ask for blocks.
 
+use core::fmt;
 use std::time::Instant;
 
 use ota_core::time::Millis;
-use ota_device::Policy;
+use ota_device::{Policy, Statistics};
 use ota_sim::wire::native::Device;
 use ota_sim::wire::original::{End, Moment, Original, Then};
 use ota_sim::wire::{Clock, Connection, Notice};
@@ -32,15 +33,32 @@ pub(crate) struct Load {
 pub(crate) struct Measured {
     pub(crate) bytes_per_second: f64,
     pub(crate) cpu_seconds_per_byte: f64,
+    pub(crate) trouble: Trouble,
 }
 
-fn measured(load: Load, spans: &[(Instant, Instant)], cpu_seconds: f64) -> Measured {
+/// What held the devices up, in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trouble {
+    busy: u32,
+    timeouts: u32,
+    again: u32,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { busy, timeouts, again } = self;
+        write!(f, "put off {busy} times, nothing came {timeouts} times, {again} blocks asked for again")
+    }
+}
+
+fn measured(load: Load, spans: &[(Instant, Instant)], cpu_seconds: f64, trouble: Trouble) -> Measured {
     let begin = spans.iter().map(|(begin, _)| *begin).min().unwrap();
     let end = spans.iter().map(|(_, end)| *end).max().unwrap();
     let bytes = (load.bytes * load.devices) as f64;
     Measured {
         bytes_per_second: bytes / (end - begin).as_secs_f64(),
         cpu_seconds_per_byte: cpu_seconds / bytes,
+        trouble,
     }
 }
 
@@ -72,11 +90,17 @@ pub(crate) async fn fleet_round(host: &Host, fleet: Fleet, load: Load) -> Measur
                     seen.events.last().is_some_and(|event| event == "Downloaded" || event == "Verified")
                 })
                 .await;
-            (offered.unwrap(), Instant::now())
+            ((offered.unwrap(), Instant::now()), device.statistics)
         })
     });
-    let spans = all(tasks.collect()).await;
-    measured(load, &spans, host.cpu_seconds() - before)
+    let (spans, counted): (Vec<_>, Vec<_>) = all(tasks.collect()).await.into_iter().unzip();
+    let sum = |of: fn(&Statistics) -> u32| counted.iter().map(of).sum();
+    let trouble = Trouble {
+        busy: sum(|device| device.busy),
+        timeouts: sum(|device| device.timeouts),
+        again: sum(|device| device.blocks_again),
+    };
+    measured(load, &spans, host.cpu_seconds() - before, trouble)
 }
 
 /// The same number of bytes, asked for block by block, `window` at a time.
@@ -110,7 +134,7 @@ pub(crate) async fn echo_round(host: &Host, load: Load) -> Measured {
         })
     });
     let spans = all(tasks.collect()).await;
-    measured(load, &spans, host.cpu_seconds() - before)
+    measured(load, &spans, host.cpu_seconds() - before, Trouble::default())
 }
 
 /// Seconds of each device from connecting to confirmed, all at once, each with a certificate of its own.

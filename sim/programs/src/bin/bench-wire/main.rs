@@ -2,7 +2,8 @@
 //!
 //! Each host is a process of its own: this program again, told to be a server, or a responder that answers each request
 //! with a block and knows nothing of updates. Rounds are paired, so that what else the machine does hits both.
-//! With `--svg FILE` the shares are drawn as well; with `--quick` there are fewer rounds.
+//! With `--svg FILE` the shares are drawn as well; with `--quick` there are fewer rounds; with `--only PART` the table is
+//! all there is, of the brokers and blocks whose line begins so, such as `embedded with TLS, 4096`.
 
 mod clients;
 mod hosts;
@@ -50,12 +51,18 @@ fn main() -> ExitCode {
     }
     let rounds = if words.iter().any(|word| word == "--quick") { 1 } else { 5 };
     let svg = words.iter().position(|word| word == "--svg").and_then(|at| words.get(at + 1));
+    let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
     let runtime = Runtime::new().unwrap();
     let mut lines = Vec::new();
     for setting in Setting::all() {
         for block in BLOCKS {
-            lines.extend(measure(&runtime, setting, block, rounds));
+            if only.is_none_or(|only| format!("{setting}, {block} ").starts_with(only.as_str())) {
+                lines.extend(measure(&runtime, setting, block, rounds));
+            }
         }
+    }
+    if only.is_some() {
+        return ExitCode::SUCCESS;
     }
     println!("<!-- bench: wire -->");
     println!(
@@ -114,8 +121,9 @@ fn measure(runtime: &Runtime, setting: Setting, block: usize, rounds: usize) -> 
             ),
             cpu: median(measured.iter().map(|(ours, _)| ours.cpu_seconds_per_byte)) * 1e9,
         };
+        let trouble = measured.last().map(|(ours, _)| ours.trouble).unwrap_or_default();
         eprintln!(
-            "{setting}, {block} B, window {window}: {:.1} of {:.1} MB/s, {:.2}",
+            "{setting}, {block} B, window {window}: {:.1} of {:.1} MB/s, {:.2}; in the last round {trouble}",
             line.fleet, line.echo, line.share
         );
         lines.push(line);
