@@ -15,7 +15,7 @@ type Sweep = Box<dyn FnOnce() -> Counts + Send>;
 
 fn main() {
     // The only argument is how many rounds there are: enough for a million single cuts unless said otherwise.
-    let rounds = std::env::args().nth(1).map_or(48, |text| text.parse().expect("how many rounds"));
+    let rounds = std::env::args().nth(1).map_or(112, |text| text.parse().expect("how many rounds"));
     println!("rounds: {rounds}");
     let mut sweeps = Vec::new();
     for seed in (0..rounds).rev() {
