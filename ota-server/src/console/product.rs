@@ -22,14 +22,12 @@ use super::viewer::Viewer;
 use crate::http::{Api, hex, unhex};
 use crate::rules::filter::Filter;
 use crate::rules::permission::Action;
-use crate::server::{CommandError, FileLine};
+use crate::server::{CommandError, FileLine, SCAN_MAX};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 5;
 /// Devices of one page.
 const PAGE: usize = 100;
-/// Pages of devices that are looked through for one page of those that were asked for.
-const LOOKED_THROUGH_MAX: usize = 20;
 /// Files whose course is drawn.
 const CHARTS_MAX: usize = 4;
 
@@ -255,12 +253,12 @@ pub(super) async fn devices(
     };
     let (mut found, mut looked_at) = (Vec::new(), 0);
     // Few may fulfil what was asked for: the search goes on for a while, and then says that it is not over.
-    for _ in 0..LOOKED_THROUGH_MAX {
+    while looked_at < SCAN_MAX {
         let page = match &filter {
             Some(filter) => server.devices_that(&viewer.by, &id, filter, after.as_ref(), PAGE).await?,
             None => server.devices(&viewer.by, &id, tag, after.as_ref(), PAGE).await?,
         };
-        looked_at += page.devices.len();
+        looked_at += page.looked_at.max(1);
         found.extend(page.devices.into_iter().filter(|(_, device)| listed.holds(device, now)));
         after = page.next;
         if after.is_none() || found.len() >= PAGE {

@@ -19,7 +19,7 @@ use crate::rules::permission::{Action, Principal, Scope, permit, permit_about};
 pub const PAGE_MAX: usize = 1000;
 
 /// How many devices one page with a filter looks at.
-pub const SCAN_MAX: usize = 20_000;
+pub const SCAN_MAX: usize = 10_000;
 
 /// A page of devices.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct DevicePage {
     pub devices: Vec<(DeviceIdBuf, Device)>,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
+    /// How many devices were looked at for it.
+    pub looked_at: usize,
 }
 
 /// A page of a campaign's attempts.
@@ -119,11 +121,12 @@ impl Server {
         };
         let limit = limit.clamp(1, PAGE_MAX);
         let page = self.inner.store.scan(&Query::under(place), after, limit).await?;
+        let looked_at = page.items.len();
         let devices = page.items.into_iter().filter_map(|(key, stored)| match (key, stored.record) {
             (Key::Device(id), Record::Device(device)) => Some((id, device)),
             _ => None,
         });
-        Ok(DevicePage { devices: devices.collect(), next: page.next })
+        Ok(DevicePage { devices: devices.collect(), next: page.next, looked_at })
     }
 
     /// Devices that fulfil an expression. Looks at no more than [`SCAN_MAX`] devices: a page may be short, or even empty,
@@ -147,7 +150,7 @@ impl Server {
             // Never more at once than are still wanted, so that the cursor stands behind the last one that was found.
             let batch = (limit - found.len()).max(1);
             let page = self.devices(by, product, filter.needed_tag(), next.as_ref(), batch).await?;
-            looked_at += page.devices.len().max(1);
+            looked_at += page.looked_at.max(1);
             let holds = |(id, device): &(DeviceIdBuf, Device)| filter.holds(id, device, &view.names, now);
             found.extend(page.devices.into_iter().filter(holds));
             next = page.next;
@@ -155,7 +158,7 @@ impl Server {
                 break;
             }
         }
-        Ok(DevicePage { devices: found, next })
+        Ok(DevicePage { devices: found, next, looked_at })
     }
 
     /// Which version a campaign has: what an edit of it can expect.
