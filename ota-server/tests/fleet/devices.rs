@@ -1,7 +1,7 @@
 //! Devices: groups by expression, enrolments, and what is known of each file that was delivered.
 
-use ota_core::fleet::Dialect;
 use ota_core::fleet::records::AttemptPhase;
+use ota_core::fleet::{Cursor, Dialect};
 use ota_core::number::{ByteLength, FileIndex, ReportSequence, Sha256Digest};
 use ota_core::text::{Detail, DeviceIdBuf};
 use ota_core::time::Millis;
@@ -9,7 +9,7 @@ use ota_core::wire::{Part, Phase, RefuseCode, Report, ReportCode, Up};
 use ota_server::rules::campaign::CampaignError;
 use ota_server::rules::filter::Filter;
 use ota_server::rules::planner::WhyNot;
-use ota_server::{CommandError, NewEnrolment, Proof};
+use ota_server::{CommandError, NewEnrolment, Proof, SCAN_MAX};
 
 use crate::support::*;
 
@@ -48,6 +48,24 @@ async fn groups_are_named_expressions() {
     assert_eq!(page.devices.len(), 24);
     server.remove_group(&operator(), product, "the north").await.unwrap();
     assert_eq!(server.groups(&operator(), product).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_looks_at_so_many_devices_and_can_be_gone_on_with() {
+    let world = World::new().await;
+    let names: Vec<String> = (0..SCAN_MAX + 500).map(|number| format!("lamp-{number:05}")).collect();
+    for part in names.chunks(1000) {
+        let new: Vec<(&str, &[&str])> = part.iter().map(|name| (name.as_str(), &[][..])).collect();
+        world.register(&new).await;
+    }
+    let last = Filter::parse(&format!("id = {}", names[names.len() - 1])).unwrap();
+    let search = async |after: Option<&Cursor>| {
+        world.server.devices_that(&operator(), &world.product, &last, after, 100).await.unwrap()
+    };
+    let page = search(None).await;
+    assert_eq!((page.devices.len(), page.looked_at), (0, SCAN_MAX));
+    let page = search(page.next.as_ref()).await;
+    assert_eq!((page.devices.len(), page.looked_at, page.next), (1, 500, None));
 }
 
 #[tokio::test]
