@@ -82,6 +82,16 @@ async fn every_page_is_accessible_in_light_and_dark() {
         browser.go(path).await;
         photographs(&browser, name).await;
     }
+    // A campaign that has not ended counts on the one, and has not reached the other.
+    for (device, says) in
+        [("lamp-003", "has not ended and counts on the device"), ("lamp-039", "The device was erased.")]
+    {
+        browser.go(&format!("/devices/{device}/erase")).await;
+        browser.fill("#reason", "its owner asked for it").await;
+        browser.click("form.form button").await;
+        browser.until_it_says(says).await;
+    }
+    photographs(&browser, "erased").await;
     browser.driver.clone().quit().await.unwrap();
 }
 
