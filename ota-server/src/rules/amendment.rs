@@ -174,7 +174,10 @@ fn settle(mut campaign: Campaign, amendment: Amendment, needed: usize, now: Time
     campaign.progress.amendment = None;
     let was = hash_of(&campaign);
     match &amendment.what {
-        Amended::Gate => campaign.progress.passed = Some(now),
+        Amended::Gate => {
+            campaign.progress.passed = Some(now);
+            campaign.progress.accepted = Some(amendment.seen);
+        }
         // It passed so long ago that no soak lasts until now.
         Amended::Soak => campaign.progress.passed = Some(Timestamp(0)),
         Amended::Limits { limits } => campaign.plan.limits = *limits,

@@ -390,6 +390,7 @@ fn enter_stage(campaign: &mut Campaign, stage: u16, now: Timestamp) {
     progress.opened_at = now;
     progress.looks = 0;
     progress.passed = None;
+    progress.accepted = None;
     forget_amendment(campaign);
 }
 
@@ -624,6 +625,11 @@ fn judged(
     let is_group = |group: &u64| *group > 0 || campaign.state != CampaignState::Trial;
     if let (Verdict::Wait, Some(group)) = (verdict, counted.group.filter(is_group)) {
         verdict = gate::judge_whole(gate, looks, group, &counted.stage);
+        // People have seen this and taken it as passed; a group that is judged as a whole would fail for ever.
+        let accepted = campaign.progress.accepted.map_or(0, |seen| seen.failed + seen.silent);
+        if matches!(verdict, Verdict::Fail(breach) if breach.seen <= accepted) {
+            verdict = Verdict::Wait;
+        }
     }
     let mut next = campaign.clone();
     next.progress.looks = looks;

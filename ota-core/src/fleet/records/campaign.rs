@@ -177,6 +177,9 @@ pub struct Progress {
     /// A change of the running campaign that waits for consent.
     #[n(9)]
     pub amendment: Option<Amendment>,
+    /// What the stage had shown when people took its gate as passed: only more than that speaks against it.
+    #[n(10)]
+    pub accepted: Option<Seen>,
 }
 
 /// A change of a running campaign: what somebody wants, and who has consented to it so far.

@@ -1,7 +1,7 @@
 //! Who may change what about a running campaign, and when.
 
 use ota_core::fleet::records::{
-    AttemptRules, Gate, OnFailure, Pace, Plan, Promotion, Schedule, Stage, Trial,
+    AttemptRules, Gate, OnFailure, Pace, Plan, Promotion, Schedule, SmallGroup, Stage, Trial,
 };
 use ota_core::number::{PackageVersion, ReleaseId, RootVersion};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -93,6 +93,28 @@ fn want(campaign: &Campaign, what: Amended, counted: &Counted) -> Result<Amendin
 
 fn consent(campaign: &Campaign, by: &str, counted: &Counted) -> Result<Amending, CampaignError> {
     consented(campaign, by, &hash(campaign).unwrap(), counted, &product(0), NOW)
+}
+
+#[test]
+fn a_small_group_that_people_have_taken_as_passed_fails_only_by_what_they_have_not_seen() {
+    let mut campaign = on_trial(1);
+    let trial = campaign.plan.trial.as_mut().unwrap();
+    trial.gate.small_group = Some(SmallGroup::ByShare);
+    let of_three = |confirmed, failed| Counted { group: Some(3), ..shown(confirmed, failed) };
+    let paused = advance(&campaign, &of_three(2, 1), NOW).unwrap().campaign;
+    assert_eq!(paused.state, CampaignState::Paused, "one of three is too many");
+    let resumed = campaign::resumed(&paused, "operator", NOW).unwrap();
+    let open = want(&resumed, Amended::Gate, &of_three(2, 1)).unwrap().campaign;
+    let done = consent(&open, "one", &of_three(2, 1)).unwrap().campaign;
+    assert_eq!(
+        advance(&done, &of_three(2, 1), NOW),
+        None,
+        "it soaks, and does not fail again by the same device"
+    );
+    let worse = advance(&done, &of_three(1, 2), NOW).unwrap().campaign;
+    assert_eq!(worse.state, CampaignState::Paused, "nobody has consented to two");
+    let next = advance(&done, &of_three(2, 1), NOW.plus(HOUR)).unwrap().campaign;
+    assert_eq!((next.progress.stage, next.progress.accepted), (1, None), "the next stage is another matter");
 }
 
 #[test]
