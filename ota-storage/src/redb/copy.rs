@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::{Database, Key, ReadTransaction, ReadableTable, TableDefinition, Value};
 
 use super::error::Fault;
+use super::folder::{Folder, clear};
 use super::schema::{AUDIT, COUNTERS, LEASES, META, PLACES, RECORDS};
 
 /// How many rows of a copy one transaction writes: what it holds in memory, and how often it waits for the medium.
@@ -42,16 +44,17 @@ impl Touched {
 /// A copy that is being made, in a file of its own. Dropping it removes the file.
 pub(super) struct CopyFile {
     database: Option<Database>,
+    folder: Arc<dyn Folder>,
     path: PathBuf,
 }
 
 impl CopyFile {
     /// Copies all rows into a new file; what was at this path is removed.
-    pub(super) fn of(from: &ReadTransaction, path: PathBuf) -> Result<Self, Fault> {
+    pub(super) fn of(from: &ReadTransaction, folder: Arc<dyn Folder>, path: PathBuf) -> Result<Self, Fault> {
         let made = || {
-            remove(&path)?;
-            let database = redb::Builder::new().set_cache_size(CACHE_BYTES).create(&path)?;
-            let copy = Self { database: Some(database), path };
+            clear(&*folder, &path)?;
+            let database = folder.open(&path, CACHE_BYTES)?;
+            let copy = Self { database: Some(database), folder, path };
             copy.whole(from)?;
             Ok(copy)
         };
@@ -112,7 +115,7 @@ impl CopyFile {
     /// Closes the copy and moves it to `to`, over what may be there. The new name is not yet durable.
     pub(super) fn take_the_place_of(mut self, to: &Path) -> Result<(), Fault> {
         drop(self.database.take());
-        std::fs::rename(&self.path, to).map_err(|error| Fault::of_a_copy(Fault::Open(error)))
+        self.folder.rename(&self.path, to).map_err(|error| Fault::of_a_copy(Fault::Open(error)))
     }
 }
 
@@ -120,15 +123,7 @@ impl Drop for CopyFile {
     fn drop(&mut self) {
         drop(self.database.take());
         // One that has moved is not there any more; what cannot be removed now is removed by the next copy.
-        let _ = remove(&self.path);
-    }
-}
-
-/// Removes what a copy that was cut off has left.
-pub(super) fn remove(path: &Path) -> Result<(), Fault> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Fault::Open(error)),
-        _ => Ok(()),
+        let _ = clear(&*self.folder, &self.path);
     }
 }
 

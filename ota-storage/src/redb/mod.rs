@@ -7,6 +7,7 @@
 mod commit;
 mod copy;
 mod error;
+mod folder;
 mod lease;
 mod read;
 mod schema;
@@ -27,6 +28,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::copy::{CopyFile, Touched};
 use self::error::{Fault, caught};
+use self::folder::{FileSystem, Folder, clear};
 use self::writer::{Request, Shared, Writer};
 
 /// Opens the database, again after each fault.
@@ -68,7 +70,7 @@ pub struct RedbStore {
     requests: Option<mpsc::UnboundedSender<Request>>,
     writer: Option<JoinHandle<()>>,
     /// The file, unless the store lies in a medium of its own.
-    file: Option<PathBuf>,
+    file: Option<(Arc<dyn Folder>, PathBuf)>,
     /// Held by whoever compacts.
     compacting: tokio::sync::Mutex<()>,
 }
@@ -96,17 +98,20 @@ impl RedbStore {
     /// [`StoreErrorKind::Corrupt`] if it is damaged or no database; [`StoreErrorKind::Unavailable`] if another
     /// process has it open, or the file system refuses.
     pub fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
-        let file = path.as_ref().to_owned();
-        let path = file.clone();
+        Self::open_in(Arc::new(FileSystem), path.as_ref().to_owned(), options)
+    }
+
+    fn open_in(folder: Arc<dyn Folder>, file: PathBuf, options: RedbOptions) -> Result<Self, StoreError> {
+        let (place, path) = (Arc::clone(&folder), file.clone());
         let open = move || {
-            let database = Builder::new().set_cache_size(options.cache_bytes).create(&path)?;
+            let database = place.open(&path, options.cache_bytes)?;
             // The name may be new: of a new file, or of a compact one that has just taken the place of another.
-            sync_folder_of(&path).map_err(Fault::Open)?;
+            place.sync(&path).map_err(Fault::Open)?;
             Ok(database)
         };
-        let store = Self::start(Arc::new(open), options, Some(file.clone()))?;
+        let store = Self::start(Arc::new(open), options, Some((Arc::clone(&folder), file.clone())))?;
         // Whoever has the store may clear away what a compaction has left that was cut off.
-        copy::remove(&beside(&file, COMPACT))?;
+        clear(&*folder, &beside(&file, COMPACT))?;
         Ok(store)
     }
 
@@ -123,7 +128,11 @@ impl RedbStore {
         Self::start(Arc::new(open), options, None)
     }
 
-    fn start(medium: Arc<Medium>, options: RedbOptions, file: Option<PathBuf>) -> Result<Self, StoreError> {
+    fn start(
+        medium: Arc<Medium>,
+        options: RedbOptions,
+        file: Option<(Arc<dyn Folder>, PathBuf)>,
+    ) -> Result<Self, StoreError> {
         let database = caught(|| writer::open(medium.as_ref()))?;
         let shared = Arc::new(Shared::new(database));
         let (requests, received) = mpsc::unbounded_channel();
@@ -156,23 +165,23 @@ impl RedbStore {
     /// catches up, or if another compaction is under way; [`StoreErrorKind::Full`] if there is no room for the copy;
     /// [`StoreErrorKind::Invalid`] if the store was opened [on a medium](Self::open_on).
     pub async fn compact(&self) -> Result<Compacted, StoreError> {
-        let file = self.file.clone().ok_or(Fault::NoFile)?;
+        let (folder, file) = self.file.clone().ok_or(Fault::NoFile)?;
         let _one_at_a_time = self.compacting.try_lock().map_err(|_| Fault::Compacting)?;
-        let length = |file: &Path| std::fs::metadata(file).map(|found| found.len()).map_err(Fault::Open);
-        let before_bytes = length(&file)?;
+        let length = || folder.length(&file).map_err(Fault::Open);
+        let before_bytes = length()?;
         self.ask(|answer| Request::Follow { answer }).await?;
-        if let Err(error) = self.replace_by_copy(file.clone()).await {
+        if let Err(error) = self.replace_by_copy(Arc::clone(&folder), file.clone()).await {
             self.requests.as_ref().map(|requests| requests.send(Request::Unfollow));
             return Err(error);
         }
-        Ok(Compacted { before_bytes, after_bytes: length(&file)? })
+        Ok(Compacted { before_bytes, after_bytes: length()? })
     }
 
-    async fn replace_by_copy(&self, file: PathBuf) -> Result<(), StoreError> {
+    async fn replace_by_copy(&self, folder: Arc<dyn Folder>, file: PathBuf) -> Result<(), StoreError> {
         let path = beside(&file, COMPACT);
         let mut copy = self
             .read(move |state| {
-                let mut copy = CopyFile::of(state, path)?;
+                let mut copy = CopyFile::of(state, folder, path)?;
                 copy.pack()?;
                 Ok(copy)
             })
@@ -206,8 +215,8 @@ impl RedbStore {
             return Err(StoreError::new(StoreErrorKind::Invalid, Fault::Exists));
         }
         self.read(move |state| {
-            CopyFile::of(state, beside(&to, PART))?.take_the_place_of(&to)?;
-            sync_folder_of(&to).map_err(|error| Fault::Open(error).of_a_copy())
+            CopyFile::of(state, Arc::new(FileSystem), beside(&to, PART))?.take_the_place_of(&to)?;
+            FileSystem.sync(&to).map_err(|error| Fault::Open(error).of_a_copy())
         })
         .await
     }
@@ -269,17 +278,6 @@ fn beside(file: &Path, end: &str) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
     name.push(end);
     name.into()
-}
-
-/// Makes the name of a new file durable.
-fn sync_folder_of(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    #[cfg(unix)]
-    std::fs::File::open(folder)?.sync_all()?;
-    // Elsewhere folders cannot be opened; their file systems keep names on their own.
-    #[cfg(not(unix))]
-    let _ = folder;
-    Ok(())
 }
 
 #[async_trait]
