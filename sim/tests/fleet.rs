@@ -91,6 +91,36 @@ async fn a_restored_store_does_not_make_devices_refuse_its_answers() {
 }
 
 #[tokio::test]
+async fn a_server_whose_clock_is_set_back_by_days_goes_on_and_so_do_its_devices() {
+    let mut fleet = Fleet::of(31, Kinds { fast: 14, original: 4, real: 2 }, Kept::InMemory).await;
+    fleet.tick_every(HOUR);
+    let first = fleet.release(0).await;
+    let campaign = fleet.campaign(first, fleet.plan()).await;
+    while fleet.having(1) < 6 {
+        fleet.run(Faults::NONE, Millis(DAY / 8)).await;
+    }
+    assert!(fleet.having(1) < 16, "{} have it, and everybody else is still to come", fleet.having(1));
+    // Deadlines, keys and the times of what was heard lie ahead now.
+    fleet.server_clock_is_behind(Millis(3 * DAY));
+    fleet.run(Faults::HARSH, Millis(2 * DAY)).await;
+    // It comes to the time that it had, and past it; then it is set right, which is a leap ahead.
+    fleet.run(Faults::NONE, Millis(6 * DAY)).await;
+    fleet.server_clock_is_behind(Millis(0));
+    fleet.run(Faults::NONE, Millis(8 * DAY)).await;
+    let state = fleet.record(campaign).await.state;
+    assert_eq!(state, CampaignState::Completed, "{}", fleet.story(campaign).await);
+    fleet.assert_everybody_has(1).await;
+    // Set back in the middle of quiet, it makes the next release as well.
+    fleet.server_clock_is_behind(Millis(2 * DAY));
+    let second = fleet.release(0).await;
+    let next = fleet.campaign(second, fleet.plan()).await;
+    fleet.run(Faults::NONE, Millis(12 * DAY)).await;
+    let state = fleet.record(next).await.state;
+    assert_eq!(state, CampaignState::Completed, "{}", fleet.story(next).await);
+    fleet.assert_everybody_has(2).await;
+}
+
+#[tokio::test]
 async fn a_release_that_breaks_devices_stops_in_its_trial() {
     let mut fleet = Fleet::new(11, 80).await;
     fleet.tick_every(HOUR);

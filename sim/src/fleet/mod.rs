@@ -92,6 +92,8 @@ pub struct Fleet {
     dice: Dice,
     now: Timestamp,
     tick_every: Millis,
+    /// How far the server's clock is behind when no fault makes it wrong.
+    behind: Millis,
     clock: Arc<SimClock>,
     link: Arc<KeptLink>,
     signer: Arc<Sketch>,
@@ -147,6 +149,7 @@ impl Fleet {
             dice: Dice::new(seed),
             now: BEGINNING,
             tick_every: Millis(15 * MINUTE),
+            behind: Millis(0),
             clock,
             link,
             signer,
@@ -177,6 +180,17 @@ impl Fleet {
     /// How often the server looks at what is due, in virtual time.
     pub const fn tick_every(&mut self, span: Millis) {
         self.tick_every = span;
+    }
+
+    /// Somebody sets the server's clock back by so much, or right again.
+    pub fn server_clock_is_behind(&mut self, by: Millis) {
+        self.behind = by;
+        self.sets_clock();
+    }
+
+    /// The server's clock tells what it was set to.
+    fn sets_clock(&self) {
+        self.clock.is_wrong_by(i64::try_from(self.behind.0).map_or(i64::MIN, i64::wrapping_neg));
     }
 
     /// What has really happened so far.
@@ -257,7 +271,7 @@ impl Fleet {
         self.faults = faults;
         self.store.fails(faults.failed_commits);
         if faults.wrong_clocks == 0 {
-            self.clock.is_wrong_by(0);
+            self.sets_clock();
         }
         let end = self.now.plus(span);
         while let Some(Reverse((at, number))) = self.queue.pop() {
@@ -662,7 +676,7 @@ impl Fleet {
             let by = i64::try_from(self.dice.below(2 * 60 * MINUTE)).unwrap_or(0);
             self.clock.is_wrong_by(by - hour);
         } else if self.clock.is_wrong() && self.dice.happens(250_000) {
-            self.clock.is_wrong_by(0);
+            self.sets_clock();
         }
     }
 }
