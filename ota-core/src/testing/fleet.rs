@@ -100,7 +100,7 @@ fields! {
         title, created, next_ordinal, next_name, root, next_version, approvals_min, quarantine_after, attested_only,
         dialects,
     }
-    Progress { stage, since, opened, opened_at, looks, passed, paused, started, revert, amendment, accepted }
+    Progress { stage, since, opened, opened_at, looks, passed, paused, started, revert, amendment, accepted, ended }
     ReleaseRecord {
         product, package, version, status, author, created, hardware, epoch, requirements, files, expires, security,
         notes, sbom, body_size, envelope, withdrawn,

@@ -119,6 +119,8 @@ impl Running {
                 refresh_every: stores::refresh_every(&settings.store),
                 sweep_every: settings.kept.sweep_every,
                 unreferenced_kept: settings.kept.unreferenced_kept,
+                forget_history_after: settings.kept.forget_history_after,
+                forget_drafts_after: settings.kept.forget_drafts_after,
                 compact_every: settings.kept.compact_every,
                 ..Config::default()
             })

@@ -285,6 +285,18 @@ pub const SETTINGS: &[Setting] = &[
         "how long such files are kept at least, for drafts that are about to be made",
     ),
     setting(
+        "store.forget_history_after",
+        "never",
+        "a span from 1d to 3650d, or never",
+        "how long after a campaign was stopped the sweep removes what each device did in it",
+    ),
+    setting(
+        "store.forget_drafts_after",
+        "never",
+        "a span from 1d to 3650d, or never",
+        "after how long the sweep removes releases that nobody has signed and campaigns that nobody has started",
+    ),
+    setting(
         "audit.checkpoint_file",
         "",
         "a file; nothing for `audit-checkpoints` in the data folder",
@@ -460,6 +472,10 @@ pub struct KeptSettings {
     pub sweep_every: Millis,
     /// How long such files are kept at least.
     pub unreferenced_kept: Millis,
+    /// How long after the end of a campaign its attempts are removed.
+    pub forget_history_after: Millis,
+    /// After how long drafts are removed.
+    pub forget_drafts_after: Millis,
     /// Where signed ends of the audit chain go; `None` for the data folder.
     pub checkpoint_file: Option<PathBuf>,
     /// How often there is one.
@@ -681,12 +697,14 @@ impl Layers {
     fn kept(&self) -> Result<KeptSettings, SettingError> {
         const HOUR_MS: u64 = 3_600_000;
         const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
-        let or_never = |key, least| {
+        let span_or_never = |key, least, most| {
             self.read(key, |text| match text {
                 "never" => Some(Millis(0)),
-                text => span(text, least, YEAR_MS),
+                text => span(text, least, most),
             })
         };
+        let or_never = |key, least| span_or_never(key, least, YEAR_MS);
+        let forget_after = |key| span_or_never(key, 24 * HOUR_MS, 10 * YEAR_MS);
         let file = |text: &str| Path::new(text).is_file().then(|| PathBuf::from(text));
         Ok(KeptSettings {
             former_wrapping_keys: self.read("store.former_wrapping_key_files", |text| match text {
@@ -696,6 +714,8 @@ impl Layers {
             compact_every: or_never("store.compact_every", HOUR_MS)?,
             sweep_every: or_never("store.sweep_every", HOUR_MS)?,
             unreferenced_kept: self.read("store.unreferenced_kept", |text| span(text, HOUR_MS, YEAR_MS))?,
+            forget_history_after: forget_after("store.forget_history_after")?,
+            forget_drafts_after: forget_after("store.forget_drafts_after")?,
             checkpoint_file: self.read("audit.checkpoint_file", |text| {
                 Some((!text.is_empty()).then(|| PathBuf::from(text)))
             })?,

@@ -492,12 +492,13 @@ pub fn resumed(campaign: &Campaign, by: &str, now: Timestamp) -> Result<Campaign
 ///
 /// # Errors
 /// [`CampaignError::State`] if it has been stopped before.
-pub fn stopped(campaign: &Campaign, reason: &str) -> Result<Campaign, CampaignError> {
+pub fn stopped(campaign: &Campaign, reason: &str, now: Timestamp) -> Result<Campaign, CampaignError> {
     if campaign.state == CampaignState::Stopped {
         return Err(CampaignError::State { found: campaign.state, wanted: "stopped" });
     }
     let mut next = with_state(campaign, CampaignState::Stopped, reason);
     next.progress.amendment = None;
+    next.progress.ended = Some(now);
     Ok(next)
 }
 
@@ -557,7 +558,8 @@ pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option
     use CampaignState as S;
     let is_running = matches!(campaign.state, S::Scheduled | S::Trial | S::Trialled | S::Rolling);
     if is_running && campaign.plan.schedule.end.is_some_and(|end| end <= now) {
-        let next = with_state(campaign, S::Stopped, "the schedule has ended");
+        let mut next = with_state(campaign, S::Stopped, "the schedule has ended");
+        next.progress.ended = Some(now);
         return Some(Advance::told(next, "campaign.end"));
     }
     match campaign.state {
@@ -657,8 +659,11 @@ fn on_breach(campaign: Campaign, breach: Breach, now: Timestamp) -> Advance {
     };
     let mut next = with_state(&campaign, state, &reason);
     forget_amendment(&mut next);
-    if state == CampaignState::Paused {
-        next.progress.paused = Some(PausedFrom { state: campaign.state, at: now });
+    match state {
+        CampaignState::Paused => {
+            next.progress.paused = Some(PausedFrom { state: campaign.state, at: now });
+        }
+        _ => next.progress.ended = Some(now),
     }
     Advance { campaign: next, action: Some(action), revert_to }
 }

@@ -22,6 +22,7 @@ mod lists;
 #[cfg(feature = "http")]
 mod passwords;
 mod queries;
+mod retention;
 pub(crate) mod secrets;
 mod several;
 mod sft;
@@ -107,6 +108,10 @@ pub struct Config {
     pub sweep_every: Millis,
     /// How long such files are kept at least: somebody may be about to make a draft of them.
     pub unreferenced_kept: Millis,
+    /// How long after a campaign was stopped the sweep removes its attempts; 0 for never. Its course stays.
+    pub forget_history_after: Millis,
+    /// After how long the sweep removes releases that nobody has signed and campaigns that nobody has started; 0 for never.
+    pub forget_drafts_after: Millis,
     /// How often the store gives back the room that it does not need any more; 0 for never. See [`Builder::upkeep`].
     pub compact_every: Millis,
 }
@@ -129,6 +134,8 @@ impl Default for Config {
             refresh_every: Millis(0),
             sweep_every: Millis(24 * 3_600_000),
             unreferenced_kept: Millis(24 * 3_600_000),
+            forget_history_after: Millis(0),
+            forget_drafts_after: Millis(0),
             compact_every: Millis(7 * 24 * 3_600_000),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ota_core::fleet::records::{
-    Attempt, AttemptPhase, Campaign, Device, DeviceStatus, FileProgress, Moment, Pace, Sample,
+    Attempt, AttemptPhase, Campaign, CampaignState, Device, DeviceStatus, FileProgress, Moment, Pace, Sample,
 };
 use ota_core::fleet::{
     CounterKey, CounterPrefix, Cursor, Index, IndexEntry, Key, Query, Record, Stored, Table, Version,
@@ -214,7 +214,9 @@ impl Server {
         let fleet = counted.fleet;
         let projected_end = course::projected_end(&record, &counted, self.now());
         let (hash, mut samples) = (campaign::hash_of(&record), record.samples.clone());
-        if !samples.is_empty() {
+        // What was counted of a campaign whose attempts have gone says nothing about how it went.
+        let is_forgotten = record.state == CampaignState::Stopped && now.iter().all(|line| line.devices == 0);
+        if !samples.is_empty() && !is_forgotten {
             let present = course::sample_of(&record, &counted, self.now());
             course::end_now(&mut samples, present, self.inner.config.sample_every, Thinning::Even);
         }

@@ -46,7 +46,7 @@ enum Whom {
 /// How many attempts one tick sweeps at most in one go.
 const SWEEP: usize = 512;
 /// Under what the index of campaigns keeps those that were stopped.
-const STOPPED: u64 = 2;
+pub(super) const STOPPED: u64 = 2;
 
 impl Server {
     /// Does what is due now.

@@ -1,4 +1,5 @@
-//! What keeps an installation in order by itself: files that nothing refers to go, and the store gives room back.
+//! What keeps an installation in order by itself: what is old goes, then files that nothing refers to, and the store gives
+//! room back.
 //!
 //! Both may happen twice or be cut off anywhere. When each was done last is kept in the store, so that a server that is
 //! restarted every day still does what is due every week, and several servers do it once between them.
@@ -19,10 +20,13 @@ pub(super) const LOOK_EVERY: core::time::Duration = core::time::Duration::from_s
 const IDLE_WRITES_MAX: u64 = 600;
 /// What is due waits for the store to be idle, but no longer than this.
 const IDLE_WAIT_MAX: Millis = Millis(24 * 3_600_000);
+/// After so many missed sweeps the clock may have jumped: what it takes for old is looked at again at the next one.
+const MISSED_SWEEPS_MAX: u64 = 3;
 /// What did not work is tried again after this.
 const RETRY: Millis = Millis(3_600_000);
-/// Where the store keeps when files were swept and when it was compacted last.
+/// Where the store keeps when files were swept, when what is old was removed, and when it was compacted last.
 const SWEPT: &str = "upkeep.swept";
+const FORGOTTEN: &str = "upkeep.forgotten";
 const COMPACTED: &str = "upkeep.compacted";
 
 /// What only the program around the server can do with the store that it opened.
@@ -70,6 +74,11 @@ impl Server {
             new <= IDLE_WRITES_MAX
         };
         let config = self.inner.config;
+        if self.is_due(FORGOTTEN, config.sweep_every, true, now).await?
+            && (self.may_have_jumped(config.sweep_every, now).await? || self.forget_old(now).await?)
+        {
+            self.was_done(FORGOTTEN, now).await?;
+        }
         if self.is_due(SWEPT, config.sweep_every, true, now).await? {
             let before = Timestamp(now.0.saturating_sub(config.unreferenced_kept.0));
             let removed = self.sweep_files(before).await.map_err(|error| match error {
@@ -128,6 +137,13 @@ impl Server {
         let since = if last.0 > now.0 { Millis(u64::MAX) } else { now.since(last) };
         let patience = if is_idle { 0 } else { IDLE_WAIT_MAX.0 };
         Ok(since.0 >= every.0.saturating_add(patience))
+    }
+
+    /// Whether so much time has passed since the last sweep that the server was off for long, or its clock is wrong. What
+    /// a clock that is years ahead takes for old must not be gone before anybody has seen it.
+    async fn may_have_jumped(&self, every: Millis, now: Timestamp) -> Result<bool, StoreError> {
+        let last = self.done_at(FORGOTTEN).await?.unwrap_or(now);
+        Ok(now.since(last).0 > every.0.saturating_mul(MISSED_SWEEPS_MAX) || last > now)
     }
 
     async fn done_at(&self, what: &str) -> Result<Option<Timestamp>, StoreError> {

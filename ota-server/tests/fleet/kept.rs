@@ -11,9 +11,10 @@ use ota_core::fleet::{BlobStore, BoxError, FleetStore, Query, Record, StoreError
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Millis;
 use ota_core::trust::Key;
+use ota_core::wire::{Phase, ReportCode};
 use ota_server::{
-    AuditCheck, Checkpoint, CheckpointSink, CommandError, Entropy, NewDevice, NewProduct, Server, Upkeep,
-    WrappingKey,
+    AuditCheck, Checkpoint, CheckpointSink, CommandError, Config, Entropy, KeySigner, NewDevice, NewProduct,
+    Server, Upkeep, WrappingKey,
 };
 
 use crate::support::*;
@@ -222,4 +223,97 @@ async fn files_that_nothing_refers_to_go_by_themselves_and_an_idle_store_is_comp
     let error = world.server.back_up_store(&admin(), "taken").await.unwrap_err();
     assert!(matches!(error, CommandError::BackupName), "{error}");
     assert_eq!(world.server.back_up_store(&admin(), "monday").await.unwrap(), "/backups/monday");
+}
+
+#[tokio::test]
+async fn attempts_of_stopped_campaigns_and_old_drafts_go_and_all_that_is_left_is_exact() {
+    const DAY: Millis = Millis(24 * HOUR.0);
+    let mut world = World::new().await;
+    let config = Config {
+        forget_history_after: Millis(30 * DAY.0),
+        forget_drafts_after: Millis(10 * DAY.0),
+        ..Config::default()
+    };
+    let (store, blobs) = (Arc::clone(&world.store) as _, Arc::clone(&world.blobs) as _);
+    world.server = Server::builder(store, blobs, Arc::clone(&world.link) as _, Arc::new(Seeded::new(9)))
+        .clock(Arc::clone(&world.clock) as _)
+        .signer(Arc::new(KeySigner::for_all(key(4))))
+        .config(config)
+        .start()
+        .await
+        .unwrap();
+    let days = async |world: &World, count: u32| {
+        for _ in 0..count {
+            world.pass(DAY);
+            world.server.keep_in_order().await.unwrap();
+        }
+    };
+    let counted = async |world: &World, id| -> u64 {
+        let now = world.server.progress(&operator(), id).await.unwrap().now;
+        now.iter().map(|line| line.devices).sum()
+    };
+    let names: Vec<String> = (0..600).map(|number| format!("lamp-{number}")).collect();
+    let all: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &[] as &[&str])).collect();
+    world.register(&all).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let stopped = world.start_campaign(draft(&world, release, plan())).await;
+    let mut late = Lamp::new("lamp-0", "1.0");
+    let offer = late.offer(&world).await;
+    for name in &names[1..] {
+        Lamp::new(name, "1.0").offer(&world).await;
+    }
+    world.server.tick().await.unwrap();
+    world.server.stop_campaign(&operator(), stopped, "enough").await.unwrap();
+    let next = world.release("1.2", &[2; 100]).await;
+    let running = world.start_campaign(draft(&world, next, plan())).await;
+    Lamp::new("lamp-1", "1.0").update(&world, "1.2", 100).await;
+    let file = world.file("app.bin", "1.3", &[3; 100]).await;
+    let unsigned =
+        world.server.draft_release(&developer(), world.release_draft(vec![file.clone()])).await.unwrap();
+    let unstarted = world.server.draft_campaign(&operator(), draft(&world, next, plan())).await.unwrap();
+    world.server.keep_in_order().await.unwrap();
+
+    days(&world, 10).await;
+    assert!(world.server.progress(&operator(), unstarted).await.is_ok());
+    days(&world, 2).await;
+    let gone = world.server.progress(&operator(), unstarted).await.unwrap_err();
+    assert!(matches!(gone, CommandError::NoCampaign(_)), "{gone}");
+    assert!(world.server.fix_release(&developer(), &unsigned, None).await.is_err());
+    assert_eq!(world.blobs.size(&file.digest).await.unwrap(), None, "nothing needs it any more");
+    days(&world, 18).await;
+    assert_eq!(counted(&world, stopped).await, 600, "not yet");
+    // A clock that is years ahead makes everything old: it is believed only once it has told so for a day.
+    world.pass(Millis(200 * DAY.0));
+    world.server.keep_in_order().await.unwrap();
+    assert_eq!(counted(&world, stopped).await, 600);
+    days(&world, 2).await;
+    assert_eq!((counted(&world, stopped).await, counted(&world, running).await), (0, 1));
+    world.assert_counters_are_exact().await;
+    let report = world.server.progress(&operator(), stopped).await.unwrap();
+    assert_eq!(report.samples, report.campaign.samples, "how it went is still told");
+    assert!(!report.samples.is_empty());
+    let check = world.server.verify_audit(&admin(), None).await.unwrap();
+    assert!(matches!(check, AuditCheck::Intact { .. }), "{check:?}");
+    let entries = world.server.audit_entries(&approver(), 1, 1000).await.unwrap();
+    let told: Vec<(&str, &str)> = entries
+        .iter()
+        .filter(|entry| entry.draft.principal == "the schedule" && entry.draft.action != "files.sweep")
+        .map(|entry| (entry.draft.action.as_str(), entry.draft.detail.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("release.sweep", "{\"removed\":1}"),
+            ("campaign.sweep", "{\"removed\":1}"),
+            ("history.sweep", "{\"removed\":512}"),
+            ("history.sweep", "{\"removed\":88}"),
+        ]
+    );
+    // Whoever comes back after all that time is refused what is gone, and served what there is.
+    world.server.tick().await.unwrap();
+    world.link.sent.lock().unwrap().clear();
+    late.report(&world, &offer, 0, Phase::Installed, ReportCode::Ok).await;
+    let answered = late.check_in(&world).await;
+    assert!(matches!(answered, Answer::Offer(_)), "{answered:?}");
+    world.assert_counters_are_exact().await;
 }

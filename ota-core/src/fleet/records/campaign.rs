@@ -180,6 +180,9 @@ pub struct Progress {
     /// What the stage had shown when people took its gate as passed: only more than that speaks against it.
     #[n(10)]
     pub accepted: Option<Seen>,
+    /// When it was stopped.
+    #[n(11)]
+    pub ended: Option<Timestamp>,
 }
 
 /// A change of a running campaign: what somebody wants, and who has consented to it so far.

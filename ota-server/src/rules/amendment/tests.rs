@@ -216,7 +216,7 @@ fn an_end_takes_what_was_wanted_with_it() {
     let open = want(&on_trial(1), Amended::Gate, &shown(3, 0)).unwrap().campaign;
     assert_eq!(dropped(&open).unwrap().campaign.progress.amendment, None);
     assert_eq!(dropped(&on_trial(1)), Err(CampaignError::NoAmendment));
-    let over = stopped(&open, "enough").unwrap();
+    let over = stopped(&open, "enough", NOW).unwrap();
     assert_eq!(over.progress.amendment, None);
     assert!(matches!(want(&over, Amended::Gate, &shown(3, 0)), Err(CampaignError::State { .. })));
     // A gate that fails meanwhile takes it along as well.

@@ -240,7 +240,7 @@ fn what_a_gate_still_judges_is_not_tried_again() {
     let completed = Campaign { state: CampaignState::Completed, ..rolling.clone() };
     assert_eq!(can_retry_stage(&completed, 2), Ok(()));
     assert_eq!(can_retry_stage(&paused(&completed, "look", NOW).unwrap(), 2), Ok(()));
-    let stopped = stopped(&rolling, "enough").unwrap();
+    let stopped = stopped(&rolling, "enough", NOW).unwrap();
     assert!(matches!(can_retry_stage(&stopped, 0), Err(CampaignError::State { .. })));
 }
 
@@ -331,7 +331,7 @@ proptest! {
                 Command::Promote => promoted(&campaign, "approver", now).ok(),
                 Command::Pause => paused(&campaign, "x", now).ok(),
                 Command::Resume => resumed(&campaign, "operator", now).ok(),
-                Command::Stop => stopped(&campaign, "x").ok(),
+                Command::Stop => stopped(&campaign, "x", NOW).ok(),
                 Command::Advance { confirmed, failed } => {
                     let stage = Evidence {
                         confirmed: u64::from(*confirmed),

@@ -302,6 +302,7 @@ impl Server {
         id: CampaignId,
         reason: &str,
     ) -> Result<(), CommandError> {
+        let now = self.now();
         let product = self
             .change_campaign(
                 principal,
@@ -310,7 +311,7 @@ impl Server {
                 "campaign.stop",
                 reason,
                 |campaign, permit| {
-                    campaign::stopped(campaign, &format!("stopped by {}: {reason}", permit.principal()))
+                    campaign::stopped(campaign, &format!("stopped by {}: {reason}", permit.principal()), now)
                 },
             )
             .await?;
@@ -380,7 +381,7 @@ impl Server {
                 if campaign.state == CampaignState::Draft || !is_meant(&campaign) {
                     continue;
                 }
-                let next = campaign::stopped(&campaign, why)?;
+                let next = campaign::stopped(&campaign, why, self.now())?;
                 let after = Some(Record::Campaign(Box::new(next)));
                 changes.write(Key::Campaign(id), version, Some(Record::Campaign(campaign)), after);
                 stopped.push(id);
