@@ -75,7 +75,7 @@ impl Server {
                 }
                 _ if stage_of(view, campaign, id, device, self.now()) != Some(stage)
                     || !self.could_get(view, &open, id, device) => {}
-                _ if is_missing(campaign, device, self.now()) => missing += 1,
+                _ if is_missing(campaign, device, self.now()) && self.could_hear(self.now()) => missing += 1,
                 _ => here += 1,
             }
         }

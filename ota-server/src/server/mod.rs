@@ -19,6 +19,7 @@ mod groups;
 mod host;
 mod limits;
 mod lists;
+mod outage;
 #[cfg(feature = "http")]
 mod passwords;
 mod queries;
@@ -167,6 +168,7 @@ struct Inner {
     checkpoints: Option<Checkpoints>,
     upkeep: Option<Arc<dyn Upkeep>>,
     looked: Mutex<upkeep::Looked>,
+    outage: Mutex<outage::Outage>,
     /// How far the audit chain was followed for the next checkpoint.
     followed: Mutex<Followed>,
     catalog: Catalog,
@@ -308,6 +310,7 @@ impl Builder {
             checkpoints: self.checkpoints,
             upkeep: self.upkeep,
             looked: Mutex::default(),
+            outage: Mutex::default(),
             followed: Mutex::default(),
             refusals: Refusals::default(),
             admission: Admission::new(self.config.check_ins_per_second_max),

@@ -57,6 +57,7 @@ impl Server {
         let _one_at_a_time = self.inner.ticking.lock().await;
         self.refresh().await?;
         self.renew_keyring().await?;
+        self.notice_outage().await?;
         let is_the_one = self.is_the_one().await?;
         if is_the_one {
             for view in self.inner.catalog.known() {
@@ -69,7 +70,7 @@ impl Server {
         }
         let mut out = Vec::new();
         self.take_back(&mut out).await?;
-        if is_the_one {
+        if is_the_one && self.could_hear(self.now()) {
             self.sweep(&mut out).await?;
         }
         self.sft_due(&mut out).await;

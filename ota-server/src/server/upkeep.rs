@@ -146,11 +146,11 @@ impl Server {
         Ok(now.since(last).0 > every.0.saturating_mul(MISSED_SWEEPS_MAX) || last > now)
     }
 
-    async fn done_at(&self, what: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub(super) async fn done_at(&self, what: &str) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.setting(what).await?.and_then(|(setting, _)| setting.value.parse().ok().map(Timestamp)))
     }
 
-    async fn was_done(&self, what: &str, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) async fn was_done(&self, what: &str, now: Timestamp) -> Result<(), StoreError> {
         let (before, version) = match self.setting(what).await? {
             Some((setting, version)) => (Some(Record::Setting(setting)), version),
             None => (None, Version(0)),

@@ -195,6 +195,35 @@ async fn devices_that_were_off_before_do_not_hold_a_group_up_and_nobody_at_all_p
 }
 
 #[tokio::test]
+async fn a_server_that_was_off_for_days_takes_nobody_for_silent_who_could_not_be_heard() {
+    let mut world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let mut lamps = ["t-1", "t-2", "t-3"].map(|name| Lamp::new(name, "1.0"));
+    for lamp in &mut lamps {
+        lamp.offer(&world).await;
+    }
+    tick(&world).await;
+    world.pass(Millis(48 * HOUR.0));
+    world.restart().await;
+    tick(&world).await;
+    let [first, second, _] = &mut lamps;
+    first.update(&world, "1.1", 100).await;
+    tick(&world).await;
+    let report = progress(&world, campaign).await;
+    assert_eq!(report.campaign.state, CampaignState::Trial, "the others have had no time to come back");
+    assert!(report.now.iter().all(|line| line.phase != AttemptPhase::Silent), "{:?}", report.now);
+    second.update(&world, "1.1", 100).await;
+    // By now whoever lives has checked in.
+    world.pass(Millis(7 * HOUR.0));
+    tick(&world).await;
+    tick(&world).await;
+    let record = progress(&world, campaign).await.campaign;
+    assert!(record.reason.contains("1 of 3 devices fell silent"), "{:?}: {}", record.state, record.reason);
+}
+
+#[tokio::test]
 async fn what_was_taken_back_for_something_more_urgent_has_left_the_group() {
     let world = six_lamps().await;
     let release = world.release("1.1", &[1; 100]).await;
