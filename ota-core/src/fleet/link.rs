@@ -77,6 +77,14 @@ pub trait MessageLink: Send + Sync + 'static {
     /// [`LinkError`]; some of them may have been sent.
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError>;
 
+    /// The number of the connection that all messages travel by: another one once that was lost.
+    ///
+    /// What was received before may have been said by devices that have connected anew since. Links that are the
+    /// broker have no such connection, and always say the same.
+    fn connection(&self) -> u64 {
+        0
+    }
+
     /// Closes the connection of a device, if the link can; says whether it could.
     ///
     /// # Errors

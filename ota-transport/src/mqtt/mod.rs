@@ -9,6 +9,7 @@
 
 mod backoff;
 mod config;
+mod standstill;
 mod v4;
 mod v5;
 
@@ -27,6 +28,7 @@ use tokio::task::JoinHandle;
 pub use crate::credentials::Credentials;
 use backoff::Backoff;
 pub use config::{InvalidMqttConfig, MqttConfig, MqttVersion};
+use standstill::unless_it_stands_still;
 
 /// Largest packet that is read before it is dropped, in bytes. The client below ends the connection at its limit, and
 /// no device should be able to end the server's: brokers are told to refuse such packets, and this is for those
@@ -40,7 +42,7 @@ const PACKET_OVERHEAD_BYTES: usize = 16;
 pub struct MqttLink {
     config: Arc<MqttConfig>,
     shared: Arc<Shared>,
-    events: Mutex<mpsc::Receiver<LinkEvent>>,
+    events: Mutex<mpsc::Receiver<Received>>,
     status: watch::Receiver<Status>,
     task: JoinHandle<()>,
 }
@@ -126,6 +128,16 @@ impl Publisher {
 enum Poller {
     V4(Box<rumqttc::EventLoop>),
     V5(Box<rumqttc::v5::EventLoop>),
+}
+
+/// A message of a device.
+#[derive(Debug)]
+struct Received {
+    /// The number of the connection that it came by.
+    connection: u64,
+    dialect: Dialect,
+    device: DeviceIdBuf,
+    payload: Bytes,
 }
 
 /// What a connection has to tell.
@@ -224,10 +236,25 @@ fn closed() -> LinkError {
 #[async_trait]
 impl MessageLink for MqttLink {
     async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError> {
-        let mut received = Vec::new();
-        // Taking many is safe to cancel: nothing is taken before something is returned.
-        self.events.lock().await.recv_many(&mut received, limit.max(1)).await;
-        Ok(received)
+        let mut events = self.events.lock().await;
+        loop {
+            let mut received = Vec::new();
+            // Taking many is safe to cancel: nothing is taken before something is returned.
+            if events.recv_many(&mut received, limit.max(1)).await == 0 {
+                return Ok(Vec::new());
+            }
+            let connection = self.connection();
+            // A device of the original protocol that has connected anew crashes at what it was told before.
+            received.retain(|message| message.dialect != Dialect::Sft || message.connection == connection);
+            if !received.is_empty() {
+                let event = |Received { dialect, device, payload, .. }| LinkEvent::Message {
+                    dialect,
+                    device,
+                    payload,
+                };
+                return Ok(received.into_iter().map(event).collect());
+            }
+        }
     }
 
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
@@ -255,6 +282,10 @@ impl MessageLink for MqttLink {
         Ok(())
     }
 
+    fn connection(&self) -> u64 {
+        self.shared.counters.connections.load(Ordering::Relaxed)
+    }
+
     async fn disconnect(&self, _device: &DeviceIdBuf) -> Result<bool, LinkError> {
         // MQTT has no word for it: only a broker's own interface can close a foreign connection.
         Ok(false)
@@ -265,7 +296,7 @@ impl MessageLink for MqttLink {
 struct Worker {
     config: Arc<MqttConfig>,
     shared: Arc<Shared>,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<Received>,
     status: watch::Sender<Status>,
 }
 
@@ -273,7 +304,13 @@ impl Worker {
     async fn run(self) {
         let mut backoff = Backoff::new(self.config.client_id.as_bytes());
         loop {
-            let reason = self.connection(&mut backoff).await;
+            let connection = self.connection(&mut backoff);
+            let reason = match self.config.share_group {
+                None => connection.await,
+                Some(_) => unless_it_stands_still(connection).await.unwrap_or_else(|since| {
+                    format!("this process stood still for {since:?}, and the others of its group went on")
+                }),
+            };
             self.shared.set_publisher(None);
             if self.events.is_closed() {
                 return;
@@ -334,7 +371,8 @@ impl Worker {
             // Counted first, so that whoever has the message finds it counted.
             Ok(Ok(place)) => {
                 count(&counters.received);
-                place.send(LinkEvent::Message { dialect, device, payload });
+                let connection = counters.connections.load(Ordering::Relaxed);
+                place.send(Received { connection, dialect, device, payload });
             }
             Ok(Err(_)) | Err(_) => count(&counters.dropped_unread),
         }
