@@ -1,5 +1,7 @@
 //! Health, who calls, the installation, the audit chain, and the two commands that concern everything.
 
+use core::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -21,6 +23,8 @@ use super::list;
 use super::{Api, Problem, chain};
 use crate::server::Checkpoint;
 
+/// A store that takes longer for one record is as good as none; whoever asks does not wait for long.
+const PROBED_WITHIN: Duration = Duration::from_secs(3);
 /// Files that nothing refers to are left alone for this long: somebody may be about to make a draft of them.
 const SWEEP_AGE: Millis = Millis(24 * 3_600_000);
 /// Checkpoints of the audit chain in one request.
@@ -35,9 +39,10 @@ pub(super) async fn live() -> &'static str {
 }
 
 pub(super) async fn ready(State(api): State<Api>) -> Response {
-    let why = match api.server.probe().await {
-        Ok(()) => (api.options.ready)().err(),
-        Err(error) => Some(chain(&error)),
+    let why = match tokio::time::timeout(PROBED_WITHIN, api.server.probe()).await {
+        Ok(Ok(())) => (api.options.ready)().err(),
+        Ok(Err(error)) => Some(chain(&error)),
+        Err(_) => Some(format!("the store has not answered within {} s", PROBED_WITHIN.as_secs())),
     };
     match why {
         None => "ready\n".into_response(),

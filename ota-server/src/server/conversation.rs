@@ -1,5 +1,6 @@
 //! The conversation: a batch of events from the link becomes decisions, one commit, and answers.
 
+use core::sync::atomic::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,11 +8,12 @@ use bytes::Bytes;
 use ota_core::fleet::{Dialect, LinkError, LinkEvent, Outbound};
 use ota_core::number::CampaignId;
 use ota_core::text::DeviceIdBuf;
-use ota_core::time::Millis;
+use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 
 use super::Server;
-use crate::conversation::{CheckIn, Heard, Report, Said, WantBlocks, native};
+use super::timely::Heard;
+use crate::conversation::{self, CheckIn, Report, Said, WantBlocks, native};
 use crate::delivery::grant::Granted;
 use crate::engine::decide::{self, Context, Decision, Known, Place};
 use crate::engine::{self, Event};
@@ -34,8 +36,9 @@ pub(super) enum Kind {
     Cancel(CampaignId),
 }
 
-/// How long devices wait when the store has failed.
-const STORE_RETRY: Millis = Millis(30_000);
+/// How long devices wait when the store has failed: as long as it has been failing, between these.
+const STORE_RETRY_MIN: Millis = Millis(2_000);
+const STORE_RETRY_MAX: Millis = Millis(30_000);
 
 /// What a device hears that asks for more than its share at once, so that it does not hold the others up.
 const fn too_much_at_once() -> Said {
@@ -48,6 +51,13 @@ impl Server {
     /// # Errors
     /// [`LinkError`] if the answers could not be sent; what was committed stays.
     pub async fn handle(&self, events: Vec<LinkEvent>) -> Result<(), LinkError> {
+        let moment = self.moment();
+        self.handle_heard(events.into_iter().map(|event| Heard { moment, event }).collect()).await
+    }
+
+    /// Does the same for events that have been waiting since they were heard.
+    pub(super) async fn handle_heard(&self, heard: Vec<Heard>) -> Result<(), LinkError> {
+        let (events, moments) = self.still_to_answer(heard);
         let mut out = Vec::new();
         let mut kinds: Vec<Event<Kind>> = Vec::new();
         let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
@@ -69,12 +79,14 @@ impl Server {
                 continue;
             }
             match self.hear(dialect, &device, &payload) {
-                Ok(Heard::CheckIn(said)) => match self.admit() {
+                Ok(conversation::Heard::CheckIn(said)) => match self.admit() {
                     Ok(()) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
                     Err(retry_after) => self.say(&mut out, dialect, &device, &Said::Busy { retry_after }),
                 },
-                Ok(Heard::Report(said)) => kinds.push(Event { device, kind: Kind::Report(said, dialect) }),
-                Ok(Heard::WantBlocks(said)) => {
+                Ok(conversation::Heard::Report(said)) => {
+                    kinds.push(Event { device, kind: Kind::Report(said, dialect) })
+                }
+                Ok(conversation::Heard::WantBlocks(said)) => {
                     let count = requests.entry(device.clone()).or_insert(0);
                     *count += 1;
                     let is_too_much = *count > self.inner.config.requests_per_device_max;
@@ -98,7 +110,7 @@ impl Server {
             }
         }
         self.decide(kinds, &mut out).await;
-        if out.is_empty() { Ok(()) } else { self.inner.link.send(out).await }
+        self.answer(out, &moments).await
     }
 
     /// Serves the blocks that devices ask for in the middle of a download, and gives back all else, in its order: that is
@@ -136,7 +148,9 @@ impl Server {
     /// A request for blocks about which nothing is left to be decided.
     fn request_under_way(&self, event: &LinkEvent) -> Option<(DeviceIdBuf, WantBlocks, Granted)> {
         let LinkEvent::Message { dialect: Dialect::Native, device, payload } = event else { return None };
-        let Ok(Heard::WantBlocks(said)) = self.hear(Dialect::Native, device, payload) else { return None };
+        let Ok(conversation::Heard::WantBlocks(said)) = self.hear(Dialect::Native, device, payload) else {
+            return None;
+        };
         let is_under_way = self.inner.begun.get(&(device.clone(), said.offer)).is_some();
         let granted = self.granted(device, &said).ok()?;
         (is_under_way || granted.campaign.0 == 0).then(|| (device.clone(), said, granted))
@@ -149,7 +163,12 @@ impl Server {
         self.inner.admission.admit(self.now(), u16::from_be_bytes(chance))
     }
 
-    fn hear(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Result<Heard, RefuseCode> {
+    fn hear(
+        &self,
+        dialect: Dialect,
+        device: &DeviceIdBuf,
+        payload: &Bytes,
+    ) -> Result<conversation::Heard, RefuseCode> {
         match dialect {
             Dialect::Native => native::hear(device, payload),
             _ => Err(RefuseCode::UnknownType),
@@ -204,6 +223,7 @@ impl Server {
         };
         match engine::run(&self.inner.store, &self.inner.catalog, &events, self, decide, undo).await {
             Ok(decisions) => {
+                self.inner.failing_since.store(0, Ordering::Relaxed);
                 for (event, decision) in events.into_iter().zip(decisions) {
                     match decision {
                         Some(decision) => self.after_commit(event, decision, out).await,
@@ -214,6 +234,9 @@ impl Server {
             }
             Err(_) => {
                 self.budgets().doubt();
+                let since = &self.inner.failing_since;
+                // Who was first has said it already.
+                let _ = since.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
                 self.store_failed(&events, out);
             }
         }
@@ -266,11 +289,16 @@ impl Server {
 
     /// Nothing was acknowledged: devices are told to come back, and will say it again.
     fn store_failed(&self, events: &[Event<Kind>], out: &mut Vec<Outbound>) {
+        let failing = match self.inner.failing_since.load(Ordering::Relaxed) {
+            0 => Millis(0),
+            since => self.now().since(Timestamp(since)),
+        };
+        let retry_after = failing.clamp(STORE_RETRY_MIN, STORE_RETRY_MAX);
         for event in events {
             if let Kind::CheckIn(_, dialect) | Kind::Turn(_, dialect) | Kind::Asked(_, _, dialect) =
                 &event.kind
             {
-                self.say(out, *dialect, &event.device, &Said::Busy { retry_after: STORE_RETRY });
+                self.say(out, *dialect, &event.device, &Said::Busy { retry_after });
             }
         }
     }

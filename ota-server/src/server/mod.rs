@@ -29,6 +29,7 @@ mod several;
 mod sft;
 mod signing;
 mod tick;
+mod timely;
 mod upkeep;
 mod watched;
 
@@ -37,7 +38,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use ota_core::crypto::sign::Signer;
-use ota_core::fleet::{BlobStore, FleetStore, LinkEvent, MessageLink, StoreError};
+use ota_core::fleet::{BlobStore, FleetStore, MessageLink, StoreError};
 use ota_core::number::{CampaignId, OfferId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::{Millis, Timestamp};
@@ -66,6 +67,7 @@ pub use self::queries::{
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 use self::several::Pulse;
 pub use self::signing::{KeySigner, NoSigner};
+use self::timely::Heard;
 pub use self::upkeep::Upkeep;
 use self::watched::WatchedStore;
 use crate::delivery::budget::Budgets;
@@ -181,6 +183,8 @@ struct Inner {
     budgets: Mutex<Budgets>,
     /// How far devices have been notified of their turns, by campaign.
     notified: Mutex<HashMap<CampaignId, u64>>,
+    /// Since when decisions cannot be made because the store fails, in milliseconds; 0 if they can.
+    failing_since: AtomicU64,
     /// Campaigns whose running attempts are being taken back.
     ending: Mutex<Vec<(ProductIdBuf, CampaignId)>>,
     /// Sessions of devices that speak the original protocol.
@@ -302,6 +306,7 @@ impl Builder {
             keyring: RwLock::default(),
             budgets: Mutex::default(),
             notified: Mutex::default(),
+            failing_since: AtomicU64::new(0),
             ending: Mutex::default(),
             sft: Mutex::default(),
             elsewhere: Mutex::default(),
@@ -386,18 +391,19 @@ impl Server {
 
     /// Answers at once what needs no decision, and hands on the rest: a commit waits for the disk, and devices in the
     /// middle of a download need not.
-    async fn serve_link(&self, to_decide: mpsc::Sender<LinkEvent>, pulse: &Pulse) {
+    async fn serve_link(&self, to_decide: mpsc::Sender<Heard>, pulse: &Pulse) {
         let mut pause = LINK_PAUSE_MIN;
         loop {
             match self.inner.link.receive(self.inner.config.batch_max).await {
                 Ok(events) if events.is_empty() => return,
                 Ok(events) => {
                     pause = LINK_PAUSE_MIN;
+                    let moment = self.moment();
                     if self.is_after_a_stall(pulse) {
                         continue;
                     }
                     for event in self.serve_under_way(events).await {
-                        if to_decide.send(event).await.is_err() {
+                        if to_decide.send(Heard { moment, event }).await.is_err() {
                             return;
                         }
                     }
@@ -416,7 +422,7 @@ impl Server {
     }
 
     /// Decides what arrives, what came during a commit together in the next one, and does what is due by itself.
-    async fn keep_deciding(self, mut arriving: mpsc::Receiver<LinkEvent>, pulse: Arc<Pulse>) {
+    async fn keep_deciding(self, mut arriving: mpsc::Receiver<Heard>, pulse: Arc<Pulse>) {
         let mut ticks = tokio::time::interval(core::time::Duration::from_secs(1));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut failures, mut skipped) = (0_u32, 0_u32);
@@ -430,7 +436,7 @@ impl Server {
                     let events = core::mem::take(&mut events);
                     if !self.is_after_a_stall(&pulse) {
                         // The link goes on by itself after an error; what was lost is asked for again.
-                        let _ = self.handle(events).await;
+                        let _ = self.handle_heard(events).await;
                     }
                 }
                 _ = ticks.tick() => {

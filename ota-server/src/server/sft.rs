@@ -6,14 +6,14 @@ use std::sync::{MutexGuard, PoisonError};
 use bytes::Bytes;
 use ota_core::fleet::records::AttemptPhase;
 use ota_core::fleet::{Dialect, Key, Outbound, Record, Stored};
-use ota_core::number::{CampaignId, Nonce};
+use ota_core::number::{CampaignId, Nonce, OfferId};
 use ota_core::sft::Up;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 
-use super::Server;
 use super::conversation::Kind;
+use super::{CommandError, Server};
 use crate::conversation::sft::{Hearing, Session, Step, WantChunk};
 use crate::conversation::{Said, Want, WantBlocks};
 use crate::delivery::grant::Granted;
@@ -262,14 +262,34 @@ impl Server {
             };
             if let Some(said) = waiting {
                 events.push(Event { device, kind: Kind::Turn(said, Dialect::Sft) });
-            } else if owed.is_some() {
-                let attempt = self.device_record(&device).await.ok().and_then(|(device, _)| device.attempt);
-                if let Some(campaign) = attempt {
-                    self.sft_serve(out, &device, campaign).await;
+            } else if let Some(owed) = owed {
+                match self.sft_still_at(&device, owed.offer).await {
+                    Ok(Some(campaign)) => self.sft_serve(out, &device, campaign).await,
+                    Ok(None) => self.sft_disconnected(&device),
+                    Err(_) => self.sessions().at(now.plus(Millis(1_000)), &device),
                 }
             }
         }
         self.decide(events, out).await;
+    }
+
+    /// The campaign of a device that waits for a chunk of this offer; `None` if it waits no more, because it has begun anew
+    /// with another server.
+    async fn sft_still_at(
+        &self,
+        id: &DeviceIdBuf,
+        offer: OfferId,
+    ) -> Result<Option<CampaignId>, CommandError> {
+        let (device, _) = self.device_record(id).await?;
+        let Some(campaign) = device.attempt else { return Ok(None) };
+        let stored = self.load_one(&Key::Attempt(campaign, id.clone())).await?;
+        let is_at_it = match stored {
+            Some(Stored { record: Record::Attempt(attempt), .. }) => {
+                attempt.offer == Some(offer) && is_open(attempt.phase) && device.waits_with.is_none()
+            }
+            _ => false,
+        };
+        Ok(is_at_it.then_some(campaign))
     }
 
     /// A connected device's turn has come: the check-in that it is waiting with is decided again.

@@ -68,7 +68,7 @@ impl Server {
             }
             self.checkpoint().await?;
         }
-        let mut out = Vec::new();
+        let (mut out, due) = (Vec::new(), self.moment());
         self.take_back(&mut out).await?;
         if is_the_one && self.could_hear(self.now()) {
             self.sweep(&mut out).await?;
@@ -76,10 +76,8 @@ impl Server {
         self.sft_due(&mut out).await;
         let whom = if is_the_one { Whom::Everybody } else { Whom::WaitingHere };
         self.notify(whom, &mut out).await?;
-        if !out.is_empty() {
-            // Whoever is not told now learns it at the next check-in.
-            let _ = self.inner.link.send(out).await;
-        }
+        // Whoever is not told now learns it at the next check-in.
+        let _ = self.send_due(out, due).await;
         Ok(())
     }
 

@@ -144,7 +144,7 @@ async fn a_linear_ramp_tells_each_device_when_its_turn_is_and_keeps_its_word() {
     turns.sort();
     assert!(turns[0].0 > START && turns[39].0 <= START.plus(HOUR));
     for (turn, name) in turns {
-        world.clock.0.store(turn.0 - 1, core::sync::atomic::Ordering::SeqCst);
+        world.clock.time.store(turn.0 - 1, core::sync::atomic::Ordering::SeqCst);
         assert!(matches!(Lamp::new(&name, "1.0").check_in(&world).await, Answer::UpToDate { .. }), "{name}");
         world.pass(Millis(1));
         assert!(matches!(Lamp::new(&name, "1.0").check_in(&world).await, Answer::Offer(_)), "{name}");
@@ -230,7 +230,7 @@ async fn outside_its_window_a_device_is_told_when_it_opens() {
     let Answer::UpToDate { turn: Some(opens) } = lamp.check_in(&world).await else { panic!() };
     assert_eq!(opens.0 % (24 * HOUR.0), 17 * HOUR.0, "two in the morning in Tokyo");
     assert_eq!(why(&world, "lamp-1", campaign).await, WhyNot::OutsideWindow(opens));
-    world.clock.0.store(opens.0, core::sync::atomic::Ordering::SeqCst);
+    world.clock.time.store(opens.0, core::sync::atomic::Ordering::SeqCst);
     assert!(matches!(lamp.check_in(&world).await, Answer::Offer(_)));
 }
 

@@ -65,7 +65,7 @@ fn product() -> NewProduct {
 #[tokio::test]
 async fn secrets_lie_in_the_store_wrapped_and_another_key_does_not_open_them() {
     let (store, ledger) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
-    let clock = Arc::new(HandClock(START.0.into()));
+    let clock = Arc::new(HandClock::at(START));
     let server = start(&store, &clock, &ledger, 1).await.unwrap();
     server.create_product(&admin(), &product()).await.unwrap();
     let id = DeviceIdBuf::new("lamp-1").unwrap();
@@ -90,12 +90,12 @@ async fn secrets_lie_in_the_store_wrapped_and_another_key_does_not_open_them() {
 #[tokio::test]
 async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
     let (store, ledger) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
-    let clock = Arc::new(HandClock(START.0.into()));
+    let clock = Arc::new(HandClock::at(START));
     let server = start(&store, &clock, &ledger, 1).await.unwrap();
     server.create_product(&admin(), &product()).await.unwrap();
     server.tick().await.unwrap();
     for hour in 1..=3 {
-        clock.0.fetch_add(2 * HOUR.0, Ordering::SeqCst);
+        clock.time.fetch_add(2 * HOUR.0, Ordering::SeqCst);
         let id = DeviceIdBuf::new(format!("lamp-{hour}")).unwrap();
         server.register_devices(&operator(), &product().id, &[NewDevice::named(id)]).await.unwrap();
         server.tick().await.unwrap();
@@ -116,7 +116,7 @@ async fn a_cut_or_rewritten_audit_chain_shows_against_its_checkpoints() {
 
     // The same beginning, and no end: by itself such a chain is whole.
     let (shorter, silent) = (Arc::new(MemoryFleetStore::new()), Arc::new(Ledger::default()));
-    clock.0.store(START.0, Ordering::SeqCst);
+    clock.time.store(START.0, Ordering::SeqCst);
     let other = start(&shorter, &clock, &silent, 1).await.unwrap();
     other.create_product(&admin(), &product()).await.unwrap();
     assert!(matches!(other.verify_audit(&approver(), None).await, Ok(AuditCheck::Intact { entries: 1, .. })));

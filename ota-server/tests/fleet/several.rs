@@ -1,7 +1,7 @@
 //! Several servers on one store.
 
 use core::mem;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use ota_core::fleet::records::{Limits, Plan};
@@ -12,6 +12,7 @@ use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, RefuseCode, ReportCode};
 use ota_server::{Config, KeySigner, Server};
 
+use crate::sft::{self, SFT, chunk, files_of, info};
 use crate::support::*;
 
 const REFRESH: Millis = Millis(5000);
@@ -210,4 +211,58 @@ async fn a_device_that_one_server_has_erased_gets_nothing_more_from_another_and_
     world.pass(Millis(11 * 60_000));
     servers[0].tick().await.unwrap();
     assert!(!told().await);
+}
+
+/// Two servers on a campaign for one device of the original protocol, on a link that tells nothing of connections.
+async fn two_servers_for_an_old_device(limits: Limits) -> (World, [Server; 2]) {
+    let mut world = World::with_dialects(SFT).await;
+    world.register(&[("old-1", &[])]).await;
+    let file = world.file("app.bin", "2", &[1; 4096]).await;
+    let release = world.sign(world.release_draft(vec![file])).await;
+    world.start_campaign(draft(&world, release, Plan { limits, ..plan() })).await;
+    let servers = [neighbour(&world, 77).await, neighbour(&world, 78).await];
+    world.server = servers[0].clone();
+    (world, servers)
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_for_bandwidth_is_not_sent_to_a_device_that_has_begun_anew_elsewhere() {
+    let limits = Limits { bytes_per_second: 1024, ..Limits::default() };
+    let (mut world, servers) = two_servers_for_an_old_device(limits).await;
+    files_of(&info(&world, "old-1", "app.bin", "1").await);
+    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
+    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 1024).await.len(), 0, "it has to wait");
+    world.server = servers[1].clone();
+    world.pass(Millis(500));
+    files_of(&info(&world, "old-1", "app.bin", "1").await);
+    world.pass(Millis(5_000));
+    servers[0].tick().await.unwrap();
+    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "it asks from the beginning now");
+    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_for_bandwidth_is_sent_to_a_device_that_still_waits() {
+    let limits = Limits { bytes_per_second: 1024, ..Limits::default() };
+    let (world, servers) = two_servers_for_an_old_device(limits).await;
+    files_of(&info(&world, "old-1", "app.bin", "1").await);
+    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
+    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 1024).await.len(), 0, "it has to wait");
+    world.pass(Millis(5_000));
+    servers[0].tick().await.unwrap();
+    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 1);
+}
+
+#[tokio::test]
+async fn what_an_old_device_asks_is_answered_soon_and_by_the_same_connection_or_not_at_all() {
+    let (world, _) = two_servers_for_an_old_device(Limits::default()).await;
+    world.clock.step.store(5_000, Ordering::SeqCst);
+    assert_eq!(info(&world, "old-1", "app.bin", "1").await.len(), 0, "it may have begun anew meanwhile");
+    world.clock.step.store(0, Ordering::SeqCst);
+    world.link.is_unsteady.store(true, Ordering::SeqCst);
+    world.pass(Millis(10_000));
+    assert_eq!(info(&world, "old-1", "app.bin", "1").await.len(), 0, "the link has lost its connection");
+    world.link.is_unsteady.store(false, Ordering::SeqCst);
+    world.pass(Millis(10_000));
+    files_of(&info(&world, "old-1", "app.bin", "1").await);
 }

@@ -11,23 +11,23 @@ use ota_server::rules::campaign::CampaignError;
 
 use crate::support::*;
 
-const SFT: u32 = 1 << 2;
+pub(crate) const SFT: u32 = 1 << 2;
 
-fn id(name: &str) -> DeviceIdBuf {
+pub(crate) fn id(name: &str) -> DeviceIdBuf {
     DeviceIdBuf::new(name).unwrap()
 }
 
-async fn connect(world: &World, name: &str) {
+pub(crate) async fn connect(world: &World, name: &str) {
     world.server.handle(vec![LinkEvent::Connected(id(name))]).await.unwrap();
 }
 
-async fn info(world: &World, name: &str, file: &str, revision: &str) -> Vec<Bytes> {
+pub(crate) async fn info(world: &World, name: &str, file: &str, revision: &str) -> Vec<Bytes> {
     let files = [FileRevision::new(file, revision).unwrap()];
     let message = Up::FileInfo(FileInfo { files: Entries::from_slice(&files), takes_links: false });
     world.say(name, Dialect::Sft, message.to_vec().unwrap().into()).await
 }
 
-async fn chunk(world: &World, name: &str, file: &str, revision: &str, offset: u32) -> Vec<Bytes> {
+pub(crate) async fn chunk(world: &World, name: &str, file: &str, revision: &str, offset: u32) -> Vec<Bytes> {
     let file = FileRevision::new(file, revision).unwrap();
     let message = Up::GetChunk(GetChunk { file, offset, length: 1024 });
     world.say(name, Dialect::Sft, message.to_vec().unwrap().into()).await
@@ -52,7 +52,7 @@ async fn fetch(world: &World, name: &str, file: &str, revision: &str, size: usiz
     content
 }
 
-fn files_of(answers: &[Bytes]) -> Vec<(String, u32)> {
+pub(crate) fn files_of(answers: &[Bytes]) -> Vec<(String, u32)> {
     assert_eq!(answers.len(), 1);
     let Down::UpdateAvailable(update) = Down::decode(&answers[0]).unwrap() else { panic!() };
     update.files.iter().map(|update| (update.file.name().to_owned(), update.size)).collect()

@@ -1,6 +1,6 @@
 //! A small world: a product with its keys, a clock that is told the time, a link that keeps what is sent.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -31,11 +31,21 @@ pub(crate) const HOUR: Millis = Millis(3_600_000);
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
 
 #[derive(Default)]
-pub(crate) struct HandClock(pub(crate) AtomicU64);
+pub(crate) struct HandClock {
+    pub(crate) time: AtomicU64,
+    /// How much time passes whenever somebody looks at it.
+    pub(crate) step: AtomicU64,
+}
+
+impl HandClock {
+    pub(crate) fn at(time: Timestamp) -> Self {
+        Self { time: AtomicU64::new(time.0), step: AtomicU64::new(0) }
+    }
+}
 
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.time.fetch_add(self.step.load(Ordering::SeqCst), Ordering::SeqCst))
     }
 }
 
@@ -63,6 +73,9 @@ pub(crate) struct KeepingLink {
     pub(crate) arriving: Mutex<Vec<LinkEvent>>,
     pub(crate) sent: Mutex<VecDeque<Outbound>>,
     pub(crate) closed: Mutex<Vec<DeviceIdBuf>>,
+    /// It is another connection whenever somebody looks at it.
+    pub(crate) is_unsteady: AtomicBool,
+    connection: AtomicU64,
 }
 
 #[async_trait]
@@ -74,6 +87,10 @@ impl MessageLink for KeepingLink {
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
         self.sent.lock().unwrap().extend(messages);
         Ok(())
+    }
+
+    fn connection(&self) -> u64 {
+        self.connection.fetch_add(u64::from(self.is_unsteady.load(Ordering::SeqCst)), Ordering::SeqCst)
     }
 
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
@@ -154,7 +171,7 @@ impl World {
     }
 
     pub(crate) async fn with_dialects(dialects: u32) -> Self {
-        let clock = Arc::new(HandClock(AtomicU64::new(START.0)));
+        let clock = Arc::new(HandClock::at(START));
         let link = Arc::new(KeepingLink::default());
         let store = Arc::new(MemoryFleetStore::new());
         let blobs = Arc::new(MemoryBlobStore::new());
@@ -195,7 +212,7 @@ impl World {
     }
 
     pub(crate) fn pass(&self, span: Millis) {
-        self.clock.0.fetch_add(span.0, Ordering::SeqCst);
+        self.clock.time.fetch_add(span.0, Ordering::SeqCst);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
