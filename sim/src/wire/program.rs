@@ -6,7 +6,8 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -338,6 +339,21 @@ impl Serving {
     /// If it does not run.
     pub fn ended_well(&mut self) -> bool {
         self.child.take().expect("it runs").wait().expect("it can be waited for").success()
+    }
+
+    /// What it says of itself over HTTP: the whole answer, with its status first.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[must_use]
+    pub fn readiness(&self) -> String {
+        let mut stream = TcpStream::connect(self.address()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let request = b"GET /health/ready HTTP/1.1\r\nHost: ota\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
     }
 
     fn log_path(&self) -> PathBuf {

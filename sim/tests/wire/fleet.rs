@@ -1,8 +1,8 @@
 //! What the tests share: the files before and after, and devices that live beside a test.
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -17,11 +17,13 @@ use ota_sim::workshop::SourceFile;
 use tokio::sync::watch;
 
 pub(crate) const PRODUCT: &str = "pump";
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ota-under-test");
-
+/// The program under test; a soak is that program itself.
 pub(crate) fn program() -> &'static Path {
-    Path::new(PROGRAM)
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| match option_env!("CARGO_BIN_EXE_ota-under-test") {
+        Some(program) => PathBuf::from(program),
+        None => std::env::current_exe().expect("this program"),
+    });
+    &PROGRAM
 }
 
 pub(crate) fn id(name: &str) -> DeviceIdBuf {

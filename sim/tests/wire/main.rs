@@ -10,5 +10,9 @@ mod mosquitto;
 
 mod matrix;
 mod original;
+#[allow(dead_code, unreachable_pub, reason = "the store's own tests need more of it")]
+#[path = "../../../ota-storage/tests/postgres/server.rs"]
+mod postgres;
 mod restarts;
 mod serving;
+mod several;

@@ -1,0 +1,414 @@
+//! Several servers, one database, one broker that divides the messages among them: a rollout with stages and limits
+//! while one server after the other is killed, stopped and cut off, and database and broker are restarted.
+
+use core::future::poll_fn;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ota_sim::wire::original::{Moment, Original, Then};
+use ota_sim::wire::program::{PATIENCE, Serving};
+use ota_sim::wire::proxy::Network;
+use ota_sim::wire::{Access, Mqtt};
+use ota_sim::workshop::SourceFile;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+use crate::fleet::{Living, PRODUCT, eager, large, native, program};
+use crate::mosquitto::Mosquitto;
+use crate::postgres::Postgres;
+
+const SITES: u64 = 4;
+const FILE_BYTES: usize = 40_000;
+
+/// How large the fleet is, and what follows from that.
+#[derive(Debug, Clone, Copy)]
+struct Scale {
+    devices: u64,
+}
+
+impl Scale {
+    /// Those that speak the original protocol; the others are native.
+    const fn originals(self) -> u64 {
+        self.devices / 4
+    }
+
+    fn downloads_max(self) -> u64 {
+        (self.devices / 16).max(6)
+    }
+
+    /// So few that this limit binds as well as the other one.
+    fn per_site_max(self) -> u64 {
+        self.downloads_max() / 3
+    }
+
+    /// So few that some have to wait for it.
+    const fn per_minute(self) -> u64 {
+        self.devices * 9 / 10
+    }
+
+    fn plan(self) -> String {
+        format!(
+            "[[stages]]\nuntil = \"40%\"\npace = \"at_once\"\n\
+             gate = {{ sample_min = 4, failures_good = \"50%\", failures_bad = \"90%\" }}\n\
+             [[stages]]\nuntil = \"100%\"\npace = \"at_once\"\n\
+             gate = {{ sample_min = 1, failures_good = \"90%\", failures_bad = \"99%\" }}\n\
+             [limits]\ndownloads_max = {}\ndownloads_per_site_max = {}\n\
+             devices_per_minute = {}\nbytes_per_second = {}\n",
+            self.downloads_max(),
+            self.per_site_max(),
+            self.per_minute(),
+            (self.devices * 2_000).max(400_000),
+        )
+    }
+
+    fn check_in(self) -> String {
+        format!("{}s", (self.devices / 100).max(2))
+    }
+
+    /// How long a device of the original system hangs before somebody switches it off and on: it has no timer of its
+    /// own, and a request that a killed server had taken from the broker is gone.
+    const fn switched_off_after(self, is_fetching: bool) -> Duration {
+        let all_in_turn = self.devices / 50;
+        Duration::from_secs(if is_fetching || all_in_turn < 5 { 5 } else { all_in_turn })
+    }
+}
+
+fn new_files() -> Vec<SourceFile> {
+    large("2", FILE_BYTES)
+}
+
+fn name(number: u64) -> String {
+    format!("device-{number}")
+}
+
+/// What somebody has seen who looks into the database after each change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watched {
+    looks: u64,
+    confirmed: u64,
+    downloads_most: u64,
+    per_site_most: u64,
+}
+
+/// Everything that a rollout needs, with three servers of which one reaches the database through a network of its own.
+struct World {
+    scale: Scale,
+    postgres: Postgres,
+    broker: Mosquitto,
+    network: Network,
+    cut_off: Serving,
+    killed: Serving,
+    stopped: Serving,
+    url: String,
+    _folders: [TempDir; 3],
+}
+
+impl World {
+    /// `None` where a program is missing.
+    fn begin(scale: Scale, runtime: &Runtime) -> Option<Self> {
+        let postgres = Postgres::start()?;
+        let broker = Mosquitto::start("wire-several", "max_connections -1")?;
+        let url = postgres.database("fleet");
+        let network = runtime.block_on(Network::to(([127, 0, 0, 1], postgres.port()).into()));
+        let through = url.replace(&postgres.port().to_string(), &network.address.port().to_string());
+        let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let key = folders[0].path().join("wrapping-key");
+        std::fs::write(&key, "5a".repeat(32)).unwrap();
+        let start = |number: usize, url: &str| {
+            let first = (number > 0).then(|| folders[0].path());
+            let client_id = format!("ota/server-{number}");
+            let flags = [
+                ["--store-postgres", url],
+                ["--store-wrapping-key-file", key.to_str().unwrap()],
+                ["--mqtt-broker", &broker.address().to_string()],
+                ["--mqtt-version", if number == 1 { "3.1.1" } else { "5" }],
+                ["--mqtt-share-group", "ota"],
+                ["--mqtt-client-id", &client_id],
+                ["--devices-check-in", &scale.check_in()],
+            ];
+            server(folders[number].path(), first, flags.as_flattened())
+        };
+        let (cut_off, killed, stopped) = (start(0, &through), start(1, &url), start(2, &url));
+        Some(Self { scale, postgres, broker, network, cut_off, killed, stopped, url, _folders: folders })
+    }
+
+    /// What everybody is waiting for: a product, its devices, and a campaign for all of them. The product's root.
+    fn campaign(&self) -> Vec<u8> {
+        let shell = self.cut_off.shell();
+        let root = shell.make_product(PRODUCT);
+        let tagged = |number: u64| format!("{},site=site-{}", name(number), number % SITES);
+        shell.register(PRODUCT, &(0..self.scale.devices).map(tagged).collect::<Vec<_>>());
+        let release = shell.release(PRODUCT, "main", &new_files());
+        shell.campaign(PRODUCT, &release, &self.scale.plan());
+        root
+    }
+
+    /// All that goes wrong, one after the other, each when so many more devices have their update.
+    fn trouble(&mut self, watcher: &mut Watcher<'_>) {
+        let devices = self.scale.devices;
+        watcher.wait_for_confirmed(2);
+        self.killed.kill();
+        self.stopped.signal("STOP");
+        // sleeps: the clock of the database is what leases run by; after this nobody holds one who has not renewed it.
+        self.postgres.sql("fleet", "SELECT pg_sleep(6)");
+        self.stopped.signal("CONT");
+        watcher.wait_for_confirmed(devices / 4);
+        self.postgres.kill();
+        self.postgres.start_again();
+        watcher.wait_for_confirmed(devices / 2);
+        self.broker.kill();
+        self.broker.start_again();
+        self.killed.start_again();
+        self.network.cut();
+        while !self.cut_off.readiness().starts_with("HTTP/1.1 503 ") {}
+        self.network.mend();
+        watcher.wait_for_confirmed(devices * 3 / 4);
+        watcher.wait_for_confirmed(devices);
+        while !self.cut_off.readiness().starts_with("HTTP/1.1 200 ") {}
+    }
+
+    /// What the last of the servers' logs say, for whoever looks at a failure.
+    fn logs(&self) -> String {
+        let tail = |server: &Serving| {
+            let log = server.log();
+            let lines: Vec<&str> = log.lines().collect();
+            lines[lines.len().saturating_sub(12)..].join("\n")
+        };
+        [&self.cut_off, &self.killed, &self.stopped].map(tail).join("\n--\n")
+    }
+}
+
+/// One of the servers, in a folder of its own, with the first one's key and files.
+fn server(folder: &Path, first: Option<&Path>, flags: &[&str]) -> Serving {
+    if let Some(first) = first {
+        let (from, data) = (first.join("data"), folder.join("data"));
+        std::fs::create_dir_all(&data).unwrap();
+        let key = std::fs::read(from.join("assignment-key.pem")).unwrap();
+        let mut only_ours = std::fs::File::options();
+        only_ours.write(true).create_new(true).mode(0o600);
+        std::io::Write::write_all(&mut only_ours.open(data.join("assignment-key.pem")).unwrap(), &key)
+            .unwrap();
+        symlink(from.join("files"), data.join("files")).unwrap();
+    }
+    Serving::start(program(), folder, flags)
+}
+
+/// Somebody who waits for the fleet, and does not wait for a device that has crashed.
+struct Watcher<'r> {
+    begun: Instant,
+    runtime: &'r Runtime,
+    seen: watch::Receiver<Watched>,
+    crashed: watch::Receiver<Option<String>>,
+}
+
+impl Watcher<'_> {
+    fn wait_for_confirmed(&mut self, wanted: u64) -> Watched {
+        let Self { begun, runtime, seen, crashed } = self;
+        let found = runtime.block_on(async {
+            let wait = timeout(3 * PATIENCE, seen.wait_for(|seen| seen.confirmed >= wanted));
+            tokio::select! {
+                found = wait => found.map_err(|_| "nothing came".to_owned()).map(|seen| seen.unwrap().clone()),
+                crash = crashed.wait_for(Option::is_some) => Err(crash.unwrap().clone().unwrap_or_default()),
+            }
+        });
+        println!("{wanted} are there after {:.1} s", begun.elapsed().as_secs_f32());
+        found.unwrap_or_else(|why| panic!("{why}, waiting for {wanted}: {:?}", seen.borrow()))
+    }
+}
+
+/// Has everybody told who listens that an attempt has changed.
+const TELL: &str = "\
+    CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY attempt; RETURN NULL; END $$; \
+    CREATE TRIGGER tell AFTER INSERT OR UPDATE ON ota.attempt FOR EACH STATEMENT EXECUTE FUNCTION public.tell()";
+
+/// Looks into the database whenever an attempt has changed, for ever; a database that is restarted is met again.
+async fn look_on(url: String, seen: watch::Sender<Watched>) {
+    loop {
+        let Ok((client, mut connection)) = tokio_postgres::connect(&url, NoTls).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let (sender, mut changed) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if matches!(message, AsyncMessage::Notification(_)) {
+                    let _ = sender.send(());
+                }
+            }
+        });
+        if client.batch_execute("LISTEN attempt").await.is_err() {
+            continue;
+        }
+        while look(&client, &seen).await.is_ok() && changed.recv().await.is_some() {
+            while changed.try_recv().is_ok() {}
+        }
+    }
+}
+
+async fn look(client: &Client, seen: &watch::Sender<Watched>) -> Result<(), tokio_postgres::Error> {
+    let count = "SELECT site, phase, count(*) FROM ota_view.attempt GROUP BY site, phase";
+    let mut sites: BTreeMap<String, u64> = BTreeMap::new();
+    let mut confirmed = 0;
+    for row in client.query(count, &[]).await? {
+        let (site, phase, count): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
+        let count = u64::try_from(count).unwrap();
+        match phase.as_str() {
+            "offered" | "downloading" => *sites.entry(site).or_default() += count,
+            "confirmed" => confirmed += count,
+            _ => {}
+        }
+    }
+    seen.send_modify(|seen| {
+        seen.looks += 1;
+        seen.confirmed = confirmed;
+        seen.downloads_most = seen.downloads_most.max(sites.values().sum());
+        seen.per_site_most = seen.per_site_most.max(sites.values().copied().max().unwrap_or(0));
+    });
+    Ok(())
+}
+
+/// Devices of the original system, each in the hands of somebody who switches it off and on when it hangs.
+struct Originals {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Original>>,
+}
+
+impl Originals {
+    fn begin(world: &World, crashed: &watch::Sender<Option<String>>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let Scale { devices, .. } = world.scale;
+        let originals = devices - world.scale.originals()..devices;
+        let threads = originals.map(|number| {
+            let device = Original::new(&name(number), "none", world.broker.address(), &["app.bin"]);
+            let (stop, crashed, scale) = (Arc::clone(&stop), crashed.clone(), world.scale);
+            std::thread::spawn(move || in_hands(device, scale, &stop, &crashed))
+        });
+        let threads = threads.collect();
+        Self { stop, threads }
+    }
+
+    fn end(self) -> Vec<Original> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    }
+}
+
+fn in_hands(
+    mut device: Original,
+    scale: Scale,
+    stop: &AtomicBool,
+    crashed: &watch::Sender<Option<String>>,
+) -> Original {
+    let mut is_done = false;
+    while !stop.load(Ordering::SeqCst) {
+        let (mut is_fetching, mut since, mut is_offered_again) = (false, Instant::now(), false);
+        let lived = device.run_on(|moment| {
+            match moment {
+                Moment::CheckedIn => (is_fetching, since) = (false, Instant::now()),
+                Moment::Listed | Moment::Got(..) => (is_fetching, since) = (true, Instant::now()),
+                Moment::Done => (is_fetching, is_done, since) = (false, true, Instant::now()),
+                Moment::Quiet | Moment::Closed => {}
+            }
+            is_offered_again |= moment == Moment::Listed && is_done;
+            let hangs = since.elapsed() > scale.switched_off_after(is_fetching);
+            if stop.load(Ordering::SeqCst) || hangs || is_offered_again { Then::Vanish } else { Then::GoOn }
+        });
+        let fault = lived.err().map(|crash| crash.to_string());
+        let fault = fault.or_else(|| is_offered_again.then(|| "it was offered what it has".to_owned()));
+        if let Some(fault) = fault {
+            crashed.send_replace(Some(format!("{}: {fault}", device.id)));
+            break;
+        }
+    }
+    device
+}
+
+#[test]
+fn a_rollout_outlives_its_servers_its_database_and_its_broker_and_keeps_to_its_limits() {
+    println!("{:?}", rollout(24));
+}
+
+/// The whole story with so many devices, a quarter of them of the original system; `None` where a program is missing.
+pub(crate) fn rollout(devices: u64) -> Option<Watched> {
+    let scale = Scale { devices };
+    let runtime = Runtime::new().unwrap();
+    let mut world = World::begin(scale, &runtime)?;
+    let root = world.campaign();
+    world.postgres.sql("fleet", TELL);
+    let (sender, seen) = watch::channel(Watched::default());
+    let watching = runtime.spawn(look_on(world.url.clone(), sender));
+    let (crash, crashed) = watch::channel(None);
+    let mut living = Living::new();
+    let entered = runtime.enter();
+    for number in 0..devices - scale.originals() {
+        let mut device = native(&root, &name(number), &large("1", 5_000));
+        device.policy = eager();
+        let mqtt = if number % 2 == 0 { Mqtt::V3 } else { Mqtt::V5 };
+        living.begin(device, Access { mqtt, ..Access::plain(world.broker.address()) });
+    }
+    drop(entered);
+    let originals = Originals::begin(&world, &crash);
+    let mut watcher = Watcher { begun: Instant::now(), runtime: &runtime, seen, crashed };
+    let told = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| world.trouble(&mut watcher)));
+    if let Err(panic) = told {
+        eprintln!("{}", world.logs());
+        std::panic::resume_unwind(panic);
+    }
+    runtime.block_on(living.all(|seen| seen.is_confirmed));
+    watching.abort();
+    let watched = watcher.seen.borrow().clone();
+    assert!(watched.downloads_most <= scale.downloads_max(), "{watched:?}");
+    assert!(watched.per_site_most <= scale.per_site_max(), "{watched:?}");
+    assert!(watched.downloads_most > 1 && watched.looks > devices, "somebody has looked: {watched:?}");
+    for device in runtime.block_on(living.end()) {
+        assert!(device.has_installed(&new_files()), "{}: {:?}", device.id, device.events);
+        for once in ["Downloaded", "Verified", "OnTrial", "Confirmed"] {
+            let count = device.events.iter().filter(|event| *event == once).count();
+            assert_eq!(count, 1, "{once} of {}: {:?}", device.id, device.events);
+        }
+    }
+    for device in originals.end() {
+        assert_eq!(device.files["app.bin"].revision, "2", "{}: {:?}", device.id, device.lists);
+    }
+    assert_eq!(*watcher.crashed.borrow(), None);
+    runtime.block_on(look_at_the_books(&world.url, scale));
+    let verified = world.cut_off.shell().good(&["audit", "verify"]);
+    assert!(verified.contains("intact"), "{verified}");
+    for server in [&mut world.cut_off, &mut world.killed, &mut world.stopped] {
+        server.signal("TERM");
+        assert!(server.ended_well(), "{}", server.log());
+    }
+    Some(watched)
+}
+
+/// Counters equal a recount, every device has one attempt, and turns came no faster than the plan allows.
+async fn look_at_the_books(url: &str, scale: Scale) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let differences = "\
+        WITH counted AS (SELECT campaign, stage, phase, cause, devices FROM ota_view.progress), \
+        there AS (SELECT campaign, stage, phase, cause, count(*) AS devices FROM ota_view.attempt GROUP BY 1, 2, 3, 4) \
+        SELECT count(*) FROM ((TABLE counted EXCEPT TABLE there) UNION ALL (TABLE there EXCEPT TABLE counted)) AS odd";
+    let differences: i64 = client.query_one(differences, &[]).await.unwrap().get(0);
+    assert_eq!(differences, 0, "counters equal a recount");
+    let offered = "SELECT extract(epoch FROM offered)::float8 FROM ota_view.attempt ORDER BY 1";
+    let offered = client.query(offered, &[]).await.unwrap();
+    let offered: Vec<f64> = offered.iter().map(|row| row.get(0)).collect();
+    assert_eq!(offered.len() as u64, scale.devices);
+    let per_minute = scale.per_minute() as f64;
+    for (first, from) in offered.iter().enumerate() {
+        for (last, to) in offered.iter().enumerate().skip(first) {
+            let most = per_minute + per_minute * (to - from) / 60.0;
+            assert!((last - first) as f64 <= most, "{} in {} s", last - first + 1, to - from);
+        }
+    }
+}
