@@ -1,6 +1,9 @@
 //! Files in a local folder, and in any object store, keep every promise of the trait.
 #![cfg(feature = "object-store")]
 
+#[cfg(feature = "s3")]
+mod s3;
+
 use std::path::Path;
 use std::sync::Arc;
 

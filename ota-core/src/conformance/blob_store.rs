@@ -110,6 +110,7 @@ async fn list(store: &dyn BlobStore) -> Vec<Sha256Digest> {
 }
 
 async fn a_fresh_store_is_empty(store: &dyn BlobStore) {
+    store.probe().await.unwrap();
     assert_eq!(list(store).await, vec![]);
     assert_eq!(store.size(&digest(b"")).await.unwrap(), None);
 }

@@ -48,6 +48,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError`].
     async fn list(&self, after: Option<&Sha256Digest>, limit: usize)
     -> Result<Vec<Sha256Digest>, StoreError>;
+
+    /// Asks for something small: whether the store is there and lets us in.
+    ///
+    /// # Errors
+    /// [`StoreError`] says why not.
+    async fn probe(&self) -> Result<(), StoreError>;
 }
 
 /// An upload that is under way. Dropping it leaves nothing behind.

@@ -36,8 +36,8 @@ pub use self::oidc::{KeySource, Oidc, OidcSettings};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
-    BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, KeptSettings, Layers,
-    PostgresSettings, SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
+    BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, FileSettings, KeptSettings,
+    Layers, PostgresSettings, S3Settings, SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
 };
 pub use self::webhooks::WebhookSettings;
 pub use crate::http::body::PublicKey;

@@ -100,7 +100,8 @@ impl Running {
             Failure::caused(format_args!("cannot listen on {}", settings.http_listen), &why, way_out)
         })?;
         let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
-        let Stores { store, blobs, upkeep } = stores::open(&settings.store, &installation).await?;
+        let Stores { store, blobs, upkeep } =
+            stores::open(&settings.store, &settings.files, &installation).await?;
         let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
         let (signer, public) = installation.assignment_signer()?;
         let mut builder = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy));

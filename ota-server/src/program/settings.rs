@@ -3,6 +3,7 @@
 //! Whatever is wrong is said in one message that names the setting, where its value comes from, the value, and what is
 //! allowed; nothing is started with a setting that was not understood.
 
+mod files;
 mod mqtt;
 mod values;
 
@@ -20,6 +21,7 @@ use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::files::{FileSettings, S3Settings};
 use self::values::{mib, public_url, span};
 use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
@@ -67,6 +69,37 @@ pub const SETTINGS: &[Setting] = &[
         "at-start",
         "at-start or by-hand",
         "whether this server may bring the tables of the database up to date",
+    ),
+    setting(
+        "store.s3_bucket",
+        "",
+        "the name of a bucket that is there; nothing for the folder `files` in the data folder",
+        "the bucket of an object store where uploaded files are kept, which servers share",
+    ),
+    setting(
+        "store.s3_endpoint",
+        "",
+        "https://HOST or http://HOST, with a port if need be; nothing for Amazon's own",
+        "where the object store listens that speaks the protocol of S3",
+    ),
+    setting("store.s3_region", "us-east-1", "a name", "the region of the bucket; other stores take any"),
+    setting(
+        "store.s3_key_id",
+        "",
+        "a text; nothing for the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or the role of the machine",
+        "the id of the access key shown to the object store",
+    ),
+    setting(
+        "store.s3_secret_file",
+        "",
+        "a file; needed with store.s3_key_id",
+        "the file with the secret of that access key",
+    ),
+    setting(
+        "store.s3_ca",
+        "",
+        "a PEM file; nothing for the authorities of the system",
+        "the authorities that the object store's certificate may come from",
     ),
     setting(
         "store.wrapping_key_file",
@@ -404,6 +437,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Where records are kept.
     pub store: StoreSettings,
+    /// Where uploaded files are kept.
+    pub files: FileSettings,
     /// The file with the key that wraps secrets; `None` for the one in the data folder, or none with a database.
     pub wrapping_key: Option<PathBuf>,
     /// Where the HTTP API listens.
@@ -668,6 +703,7 @@ impl Layers {
         Ok(Settings {
             data: self.read("data", |text| (!text.is_empty()).then(|| PathBuf::from(text)))?,
             store: self.store()?,
+            files: self.files()?,
             wrapping_key: self.existing_file("store.wrapping_key_file")?,
             http_listen: listen,
             public_url: self.read("http.public_url", public_url)?,

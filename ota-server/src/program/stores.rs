@@ -1,18 +1,19 @@
 //! Where the server keeps its records and its files: in the data folder alone, or in a database that servers share.
 
-use std::path::PathBuf;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use ota_core::fleet::{BlobStore, FleetStore, StoreError, StoreErrorKind};
 use ota_core::time::Millis;
-use ota_storage::object::ObjectBlobStore;
+use ota_storage::object::{ObjectBlobStore, S3Credentials, S3Options};
 use ota_storage::postgres::{PostgresOptions, PostgresStore};
 use ota_storage::redb::{RedbOptions, RedbStore};
 
 use super::host::SystemEntropy;
 use super::installation::{Installation, read_wrapping_key};
-use super::settings::{PostgresSettings, Settings, StoreSettings};
+use super::settings::{FileSettings, PostgresSettings, S3Settings, Settings, StoreSettings};
 use super::{Failure, tls};
 use crate::server::{NoWrap, SecretWrap, Upkeep, WrappingKey};
 
@@ -51,24 +52,42 @@ impl Upkeep for FileUpkeep {
 ///
 /// # Errors
 /// [`Failure`] says what is in the way, and what to do about it.
-pub(super) async fn open(settings: &StoreSettings, installation: &Installation) -> Result<Stores, Failure> {
-    match settings {
+pub(super) async fn open(
+    settings: &StoreSettings,
+    files: &FileSettings,
+    installation: &Installation,
+) -> Result<Stores, Failure> {
+    let (store, upkeep): (Arc<dyn FleetStore>, Option<Arc<dyn Upkeep>>) = match settings {
         StoreSettings::File => {
-            let opened = tokio::task::spawn_blocking({
+            let opened = blocking({
                 let installation = installation.clone();
-                move || open_files(&installation)
+                move || open_file(&installation)
             });
-            opened.await.map_err(|why| Failure::caused("the store was not opened", &why, ""))?
+            let store = opened.await??;
+            let upkeep = FileUpkeep { store: Arc::clone(&store), backups: installation.backups() };
+            (store, Some(Arc::new(upkeep)))
         }
-        StoreSettings::Postgres(postgres) => {
-            let store = connect(postgres).await?;
-            let files = installation.files();
-            let blobs = tokio::task::spawn_blocking(move || ObjectBlobStore::shared(&files));
-            let blobs = blobs.await.map_err(|why| Failure::caused("the files were not opened", &why, ""))?;
-            let blobs = Arc::new(blobs.map_err(|why| files_failed(installation, &why))?);
-            Ok(Stores { store: Arc::new(store), blobs, upkeep: None })
+        StoreSettings::Postgres(postgres) => (Arc::new(connect(postgres).await?), None),
+    };
+    let blobs = match (files, settings) {
+        (FileSettings::S3(s3), _) => open_bucket(s3).await?,
+        (FileSettings::Folder, settings) => {
+            // Only whoever has the store alone may clear away what uploads have left.
+            let open = match settings {
+                StoreSettings::File => ObjectBlobStore::local,
+                StoreSettings::Postgres(_) => ObjectBlobStore::shared,
+            };
+            let folder = installation.files();
+            blocking(move || open(folder)).await?.map_err(|why| files_failed(installation, &why))?
         }
-    }
+    };
+    Ok(Stores { store, blobs: Arc::new(blobs), upkeep })
+}
+
+/// Does what may take a while where it holds nobody up.
+async fn blocking<T: Send + 'static>(open: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|why| Failure::caused("the store was not opened", &why, ""))
 }
 
 /// How often what other servers may have changed is read anew.
@@ -91,7 +110,13 @@ pub(super) fn secrets(
         (Some(file), _) => read_wrapping_key(file)?,
         (None, StoreSettings::File) => installation.wrapping_key()?,
         // Servers that share a database need the same key, and nobody has said which.
-        (None, StoreSettings::Postgres(_)) => return Ok(Arc::new(NoWrap)),
+        (None, StoreSettings::Postgres(_)) => {
+            tracing::warn!(
+                "secrets lie in the database as they are, for everybody who can read it or a backup of it: give \
+                 all servers the same key with store.wrapping_key_file"
+            );
+            return Ok(Arc::new(NoWrap));
+        }
     };
     let mut wrap = WrappingKey::new(&present, Arc::new(SystemEntropy));
     for file in &settings.kept.former_wrapping_keys {
@@ -100,19 +125,45 @@ pub(super) fn secrets(
     Ok(Arc::new(wrap))
 }
 
-fn open_files(installation: &Installation) -> Result<Stores, Failure> {
+fn open_file(installation: &Installation) -> Result<Arc<RedbStore>, Failure> {
     let store = installation.store();
     let opened = RedbStore::open(&store, RedbOptions::default());
-    let opened = opened.map_err(|why| {
+    opened.map(Arc::new).map_err(|why| {
         let way_out = "is another server running on it? Give another folder with --data, or end that one";
         Failure::caused(format_args!("cannot open the store {}", store.display()), &why, way_out)
-    })?;
-    // Only whoever has the store may clear away what uploads have left.
-    let blobs =
-        ObjectBlobStore::local(installation.files()).map_err(|why| files_failed(installation, &why))?;
-    let store = Arc::new(opened);
-    let upkeep = FileUpkeep { store: Arc::clone(&store), backups: installation.backups() };
-    Ok(Stores { store, blobs: Arc::new(blobs), upkeep: Some(Arc::new(upkeep)) })
+    })
+}
+
+/// How long one request to an object store may take.
+const BUCKET_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The files in a bucket, which has to be there and let us in.
+async fn open_bucket(settings: &S3Settings) -> Result<ObjectBlobStore, Failure> {
+    let read = |path: &Path| {
+        let wrong = |why| Failure::caused(format_args!("cannot read {}", path.display()), &why, "");
+        std::fs::read_to_string(path).map_err(wrong)
+    };
+    let credentials = match &settings.key {
+        None => S3Credentials::Environment,
+        Some((id, file)) => S3Credentials::Key { id: id.clone(), secret: read(file)?.trim().to_owned() },
+    };
+    let ca = settings.ca.as_deref().map(read).transpose()?;
+    let options = S3Options {
+        bucket: settings.bucket.clone(),
+        region: settings.region.clone(),
+        endpoint: settings.endpoint.clone(),
+        credentials,
+        authorities_pem: ca.map(String::into_bytes),
+        patience: BUCKET_PATIENCE,
+    };
+    let failed = |why: StoreError| {
+        let way_out = "check store.s3_endpoint, store.s3_region and store.s3_bucket, that the bucket is there, and \
+                       that the key of store.s3_key_id may list, read, write and delete in it";
+        Failure::caused(format_args!("cannot use the bucket {}", settings.bucket), &why, way_out)
+    };
+    let blobs = ObjectBlobStore::s3(&options).map_err(failed)?;
+    blobs.probe().await.map_err(failed)?;
+    Ok(blobs)
 }
 
 fn files_failed(installation: &Installation, why: &StoreError) -> Failure {

@@ -50,6 +50,7 @@ impl Server {
     pub async fn probe(&self) -> Result<(), StoreError> {
         let key = Key::Setting("probe".into());
         let stored = self.load_one(&key).await?;
+        self.inner.blobs.probe().await?;
         if self.inner.watched.trouble().is_none() {
             return Ok(());
         }

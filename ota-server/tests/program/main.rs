@@ -1,8 +1,12 @@
 //! The program `ota` as people and scripts use it: the real binary, a real server, a temporary folder.
 
 mod broker;
+mod bucket;
 mod full;
 mod kept;
+#[path = "../../../ota-storage/tests/s3/moto.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other suites use the rest of it")]
+mod moto;
 mod oidc;
 mod postgres;
 #[path = "../../../ota-storage/tests/postgres/server.rs"]

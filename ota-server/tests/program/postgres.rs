@@ -13,7 +13,7 @@ use crate::support::{Ota, Server};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the server says about itself: the whole answer.
-fn readiness(server: &Server) -> String {
+pub(crate) fn readiness(server: &Server) -> String {
     let address = server.address.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -24,7 +24,7 @@ fn readiness(server: &Server) -> String {
 }
 
 #[track_caller]
-fn wait_until_ready(server: &Server) {
+pub(crate) fn wait_until_ready(server: &Server) {
     let started = Instant::now();
     loop {
         let said = readiness(server);
@@ -75,8 +75,8 @@ fn servers_share_a_database_and_outlive_its_restart() {
     first.stop();
 }
 
-/// What a server complains about that cannot use this database.
-fn complaint(folder: &Path, more: &[&str]) -> String {
+/// What a server complains about that cannot use its stores.
+pub(crate) fn complaint(folder: &Path, more: &[&str]) -> String {
     let data = folder.join("data");
     let arguments = ["serve", "--data", data.to_str().unwrap(), "--http-listen", "127.0.0.1:0"];
     let outcome = Ota::new(folder).run(&[&arguments[..], &["--mqtt-broker", "none"], more].concat());

@@ -5,6 +5,8 @@
 //! folders.
 
 mod error;
+#[cfg(feature = "s3")]
+mod s3;
 mod upload;
 
 use std::path::Path as FilePath;
@@ -20,6 +22,8 @@ use ota_core::fleet::{BlobStore, BlobUpload, StoreError, StoreErrorKind};
 use ota_core::number::{ByteLength, ByteOffset, Sha256Digest};
 
 use self::error::store_error;
+#[cfg(feature = "s3")]
+pub use self::s3::{S3Credentials, S3Options};
 use self::upload::ObjectUpload;
 
 /// Where finished files are.
@@ -155,5 +159,13 @@ impl BlobStore for ObjectBlobStore {
         }
         digests.truncate(limit);
         Ok(digests)
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        // A file that is not there cannot be told from a bucket that is not there; a list can.
+        match self.store.list_with_delimiter(None).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::new(StoreErrorKind::Unavailable, error)),
+        }
     }
 }

@@ -77,6 +77,10 @@ impl BlobStore for MemoryBlobStore {
             .map(|(digest, _)| *digest)
             .collect())
     }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 struct MemoryUpload {

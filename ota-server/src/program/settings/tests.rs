@@ -43,6 +43,7 @@ fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
         ("log", "loud"),
         ("store.postgres_ca", "no such file"),
         ("store.upgrade", "yes"),
+        ("store.s3_bucket", "a bucket"),
         ("store.wrapping_key_file", "no such file"),
     ];
     for (key, value) in wrong {
@@ -99,4 +100,24 @@ fn a_broker_needs_both_halves_of_an_identity() {
     layers.flags([flag("mqtt.broker", "[::1]:8883"), flag("mqtt.key", file.to_str().unwrap())]);
     let message = layers.settings().unwrap_err().to_string();
     assert!(message.contains("`mqtt.certificate`"), "{message}");
+}
+
+#[test]
+fn a_bucket_needs_the_secret_of_its_key_and_an_address_that_is_one() {
+    let bucket = |key: &str, value: &str| {
+        let mut layers = Layers::default();
+        let flags = [("store.s3_bucket", "files"), (key, value)];
+        layers.flags(flags.map(|(key, value)| (Setting::by_key(key).unwrap(), value.to_owned())));
+        layers.settings().map(|settings| settings.files)
+    };
+    for (key, value, named) in [
+        ("store.s3_key_id", "AKIA", "`store.s3_secret_file`"),
+        ("store.s3_endpoint", "files.example", "`store.s3_endpoint`"),
+        ("store.s3_ca", "no such file", "`store.s3_ca`"),
+    ] {
+        let message = bucket(key, value).unwrap_err().to_string();
+        assert!(message.contains(named), "{message}");
+    }
+    let files = bucket("store.s3_endpoint", "http://127.0.0.1:9000").unwrap();
+    assert!(matches!(files, FileSettings::S3(S3Settings { key: None, endpoint: Some(_), .. })));
 }
