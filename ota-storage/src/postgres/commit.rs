@@ -112,14 +112,15 @@ pub(super) fn plan<'u>(units: &'u [PreparedUnit], known: &Known<'u>) -> Plan<'u>
     let mut counters: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
     let mut plan = Plan::default();
     for unit in units {
-        if let Some(stale) = stale(unit, known, &mut rows) {
+        // Once for each record: the shard of a device is a hash of its id.
+        let names: Vec<Name<'u>> = unit.expects.iter().map(|(key, bytes, _)| name(key, bytes)).collect();
+        if let Some(stale) = stale(unit, &names, known, &mut rows) {
             plan.outcomes.push(Outcome::Conflict(stale.clone()));
             continue;
         }
         plan.outcomes.push(Outcome::Committed);
         for write in &unit.writes {
-            let (key, bytes, _) = &unit.expects[write.expected];
-            let name = name(key, bytes);
+            let name = names[write.expected];
             if let Some(row) = rows.get_mut(&name) {
                 row.now = write.version;
                 row.body = Some(write.after.as_deref().unwrap_or_default());
@@ -157,11 +158,11 @@ pub(super) fn plan<'u>(units: &'u [PreparedUnit], known: &Known<'u>) -> Plan<'u>
 /// The first record of the unit that has another version than expected, now, after the units before it.
 fn stale<'u>(
     unit: &'u PreparedUnit,
+    names: &[Name<'u>],
     known: &Known<'u>,
     rows: &mut BTreeMap<Name<'u>, Row<'u>>,
 ) -> Option<&'u Key> {
-    for (key, bytes, expected) in &unit.expects {
-        let name = name(key, bytes);
+    for ((key, _, expected), name) in unit.expects.iter().zip(names.iter().copied()) {
         let row = rows.entry(name).or_insert_with(|| {
             let found = match known {
                 Known::Expected => *expected,
