@@ -150,6 +150,15 @@ pub trait FleetStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError>;
+
+    /// Waits until somebody has added to the audit chain, in this process or another one: what servers keep in memory of
+    /// campaigns, releases and keys may have changed.
+    ///
+    /// A hint, to look sooner than by the clock: several may come as one, one may come for nothing, and one may be lost.
+    /// A store that has none, as by default, waits for ever. Dropping the future loses nothing.
+    async fn hint(&self) {
+        core::future::pending().await
+    }
 }
 
 #[async_trait]
@@ -176,5 +185,9 @@ impl<S: FleetStore + ?Sized> FleetStore for Arc<S> {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
         (**self).lease(request).await
+    }
+
+    async fn hint(&self) {
+        (**self).hint().await
     }
 }

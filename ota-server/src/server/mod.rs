@@ -380,6 +380,7 @@ impl Server {
         let beside = [
             tasks.spawn(self.clone().keep_fetching()),
             tasks.spawn(self.clone().keep_up()),
+            tasks.spawn(self.clone().keep_hearing()),
             tasks.spawn(Arc::clone(&pulse).beat()),
         ];
         let (to_decide, decided) = mpsc::channel(self.inner.config.batch_max.max(1));

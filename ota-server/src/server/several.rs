@@ -89,6 +89,8 @@ pub(super) struct Read {
     at: Timestamp,
     /// How many devices had been revoked.
     revoked: u64,
+    /// The store has hinted since then that there is something new.
+    is_old: bool,
 }
 
 /// The devices whose credentials were taken away, as servers tell each other.
@@ -178,9 +180,17 @@ impl Server {
         if self.has_neighbours() {
             self.keep_time().await?;
             let (_, _, revoked) = self.revoked().await?;
-            *self.read() = Read { at: self.now(), revoked: revoked.count };
+            *self.read() = Read { at: self.now(), revoked: revoked.count, is_old: false };
         }
         Ok(())
+    }
+
+    /// Looks sooner than by the clock whenever the store hints that there is something new.
+    pub(super) async fn keep_hearing(self) {
+        loop {
+            self.inner.store.hint().await;
+            self.read().is_old = true;
+        }
     }
 
     /// Reads anew what other servers may have changed, every so often.
@@ -188,6 +198,8 @@ impl Server {
         if !self.has_neighbours() || !self.is_refresh_due() {
             return Ok(());
         }
+        // What is hinted at from here on may be missed by what is read now.
+        self.read().is_old = false;
         self.keep_time().await?;
         self.load_keyring().await?;
         let mut products = Vec::new();
@@ -215,7 +227,10 @@ impl Server {
                 }
             }
         }
-        *self.read() = Read { at: self.now(), revoked: revoked.count };
+        {
+            let mut read = self.read();
+            (read.at, read.revoked) = (self.now(), revoked.count);
+        }
         self.forget_erased(key, version, revoked).await
     }
 
@@ -281,7 +296,7 @@ impl Server {
     fn is_refresh_due(&self) -> bool {
         let (now, last) = (self.now(), self.read().at);
         // A clock that was set back must not keep it waiting.
-        now < last || now.since(last) >= self.inner.config.refresh_every
+        self.read().is_old || now < last || now.since(last) >= self.inner.config.refresh_every
     }
 
     fn read(&self) -> MutexGuard<'_, Read> {

@@ -93,4 +93,8 @@ impl FleetStore for WatchedStore {
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
         self.store.lease(request).await
     }
+
+    async fn hint(&self) {
+        self.store.hint().await;
+    }
 }

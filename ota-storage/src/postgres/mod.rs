@@ -8,6 +8,7 @@
 
 mod commit;
 mod error;
+mod hints;
 mod lease;
 mod read;
 mod schema;
@@ -23,7 +24,8 @@ use ota_core::fleet::{
     PreparedUnit, Query, StoreError, StoreErrorKind, Stored, Unit,
 };
 use ota_core::limits;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use self::error::Fault;
 use self::session::{Session, Sessions};
@@ -77,13 +79,15 @@ impl Default for PostgresOptions {
 
 /// A [`FleetStore`] in Postgres.
 ///
-/// Dropping it lets what was handed over come to its end, as long as the runtime is there.
+/// Besides its pools it has one connection that listens. Dropping it lets what was handed over come to its end, as long as the runtime is there.
 #[derive(Debug)]
 pub struct PostgresStore {
     readers: Sessions,
     room: Arc<Semaphore>,
     room_bytes: u32,
     calls: mpsc::UnboundedSender<Call>,
+    hints: Arc<Notify>,
+    listening: AbortHandle,
 }
 
 impl PostgresStore {
@@ -97,7 +101,7 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         let config = session::config(url, &options)?;
         let readers = Sessions::new(config.clone(), &options, options.readers_max.max(1))?;
-        let writers = Sessions::new(config, &options, options.writers_max.max(1))?;
+        let writers = Sessions::new(config.clone(), &options, options.writers_max.max(1))?;
         let mut session = writers.session().await?;
         schema::prepare(&mut session, options.upgrade).await?;
         session.give_back();
@@ -110,7 +114,9 @@ impl PostgresStore {
             options.writers_max.max(1),
             options.batch_units_max.max(1),
         ));
-        Ok(Self { readers, room: Arc::new(Semaphore::new(room)), room_bytes, calls })
+        let hints = Arc::new(Notify::new());
+        let listening = tokio::spawn(hints::listen(config, options.tls, Arc::clone(&hints))).abort_handle();
+        Ok(Self { readers, room: Arc::new(Semaphore::new(room)), room_bytes, calls, hints, listening })
     }
 }
 
@@ -167,6 +173,16 @@ impl FleetStore for PostgresStore {
         let request = request.clone();
         let lease = move |session: Arc<Session>| async move { lease::answer(&session, &request).await };
         Ok(self.readers.run(lease).await?)
+    }
+
+    async fn hint(&self) {
+        self.hints.notified().await;
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.listening.abort();
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_postgres::types::ToSql;
 
 use super::commit::{self, Changes, Known, Name, Plan, Strength};
 use super::error::Fault;
+use super::hints::COMMIT_AND_HINT;
 use super::read;
 use super::schema::{AUDIT_ADD, AUDIT_END, AUDIT_MOVE_END, COUNT, Family};
 use super::session::{Session, Sessions};
@@ -154,7 +155,7 @@ async fn attempt(
         return Err(Setback::Stale);
     }
     write_audit(session, &plan.audit).await.map_err(Setback::Undone)?;
-    match session.batch_execute("COMMIT").await {
+    match session.batch_execute(if plan.audit.is_empty() { "COMMIT" } else { COMMIT_AND_HINT }).await {
         Ok(()) => Ok(plan.outcomes),
         Err(error) => Err(Setback::Unknown(error.into())),
     }

@@ -4,6 +4,7 @@
 mod conforms;
 mod crash;
 mod faults;
+mod hints;
 mod model;
 pub mod server;
 #[path = "../model/mod.rs"]
