@@ -4,6 +4,7 @@
 mod conforms;
 mod crash;
 mod faults;
+mod former;
 mod hints;
 mod model;
 pub mod server;
