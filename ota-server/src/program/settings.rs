@@ -16,12 +16,11 @@ use std::path::{Path, PathBuf};
 use ota_core::fleet::TopicAccess;
 use ota_core::time::Millis;
 use ota_core::wire::topic::TopicPrefix;
-use ota_storage::postgres::Upgrade;
 use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::files::{FileSettings, S3Settings};
+pub use self::files::{FileSettings, PostgresSettings, S3Settings, StoreSettings};
 use self::values::{mib, public_url, span};
 use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
@@ -469,33 +468,6 @@ pub struct Settings {
     pub log: LevelFilter,
 }
 
-/// Where records are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreSettings {
-    /// In a file of the data folder.
-    File,
-    /// In a database that servers share.
-    Postgres(PostgresSettings),
-}
-
-/// How the database is reached.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PostgresSettings {
-    /// The connection string.
-    pub url: String,
-    /// Authorities of the database's certificate; `None` for a connection without TLS.
-    pub ca: Option<PathBuf>,
-    /// Whether the tables may be brought up to date.
-    pub upgrade: Upgrade,
-}
-
-impl fmt::Debug for PostgresSettings {
-    /// Leaves the connection string out, which may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresSettings").field("ca", &self.ca).finish_non_exhaustive()
-    }
-}
-
 /// What is kept, how, and for how long. A span of 0 means never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptSettings {
@@ -785,19 +757,6 @@ impl Layers {
         let secret_file =
             self.read("webhook.secret_file", |text| Path::new(text).is_file().then(|| PathBuf::from(text)))?;
         Ok(Some(WebhookSettings { url, secret_file }))
-    }
-
-    fn store(&self) -> Result<StoreSettings, SettingError> {
-        let ca = self.existing_file("store.postgres_ca")?;
-        let upgrade = self.read("store.upgrade", |text| match text {
-            "at-start" => Some(Upgrade::AtStart),
-            "by-hand" => Some(Upgrade::ByHand),
-            _ => None,
-        })?;
-        Ok(match self.text("store.postgres").0 {
-            "" => StoreSettings::File,
-            url => StoreSettings::Postgres(PostgresSettings { url: url.to_owned(), ca, upgrade }),
-        })
     }
 
     /// A file that has to be there, or none.

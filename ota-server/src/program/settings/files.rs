@@ -1,9 +1,39 @@
-//! What the settings say of uploaded files: the folder or the bucket where they are kept.
+//! What the settings say of where things are kept: records in a file or a database, uploaded files in a folder or a bucket.
 
+use core::fmt;
 use std::path::{Path, PathBuf};
+
+use ota_storage::postgres::Upgrade;
 
 use super::values::public_url;
 use super::{Layers, SettingError};
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// In a file of the data folder.
+    File,
+    /// In a database that servers share.
+    Postgres(PostgresSettings),
+}
+
+/// How the database is reached.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresSettings {
+    /// The connection string.
+    pub url: String,
+    /// Authorities of the database's certificate; `None` for a connection without TLS.
+    pub ca: Option<PathBuf>,
+    /// Whether the tables may be brought up to date.
+    pub upgrade: Upgrade,
+}
+
+impl fmt::Debug for PostgresSettings {
+    /// Leaves the connection string out, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresSettings").field("ca", &self.ca).finish_non_exhaustive()
+    }
+}
 
 /// Where uploaded files are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +60,20 @@ pub struct S3Settings {
 }
 
 impl Layers {
+    /// Where records are kept.
+    pub(super) fn store(&self) -> Result<StoreSettings, SettingError> {
+        let ca = self.existing_file("store.postgres_ca")?;
+        let upgrade = self.read("store.upgrade", |text| match text {
+            "at-start" => Some(Upgrade::AtStart),
+            "by-hand" => Some(Upgrade::ByHand),
+            _ => None,
+        })?;
+        Ok(match self.text("store.postgres").0 {
+            "" => StoreSettings::File,
+            url => StoreSettings::Postgres(PostgresSettings { url: url.to_owned(), ca, upgrade }),
+        })
+    }
+
     /// Where uploaded files are kept.
     pub(super) fn files(&self) -> Result<FileSettings, SettingError> {
         let bucket = self.read("store.s3_bucket", |text| {
