@@ -117,7 +117,8 @@ pub async fn pass(seed: u64, kinds: Kinds, kept: Kept) -> (Became, Fleet) {
         let record = fleet.record(campaign).await;
         match (month, record.state) {
             (Bad, CampaignState::Paused) => {
-                assert_eq!(record.progress.stage, 0, "seed {seed}: {}", record.reason);
+                // In a trial of two, both are lucky with one such release of eleven; the stage behind it is larger.
+                assert!(record.progress.stage <= 1, "seed {seed}: {}", record.reason);
                 became.paused += 1;
             }
             (Bad, _) => panic!("a bad release was not stopped: {}", fleet.story(campaign).await),
