@@ -1,12 +1,13 @@
 //! What comes in: ids from the path, queries and JSON bodies, each checked before a handler sees it.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use ota_core::limits::NAME_BYTES_MAX;
 use ota_core::number::{CampaignId, ReleaseId, Sha256Digest};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
@@ -17,6 +18,9 @@ use super::Problem;
 
 /// Largest JSON body, in bytes.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of a body that is too long is read and thrown away, so that its sender comes to read the answer.
+const DISCARDED_BYTES_MAX: usize = 16 * JSON_BYTES_MAX;
 
 /// The name of a person or token: 1 to 64 characters, none of them blank or a control character.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,13 +203,25 @@ pub(super) async fn taken_whole(request: Request, next: Next) -> Response {
     if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
         return next.run(request).await;
     }
-    let (parts, body) = request.into_parts();
-    match to_bytes(body, JSON_BYTES_MAX).await {
-        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(_) => {
-            Problem::too_large("the body is over the limit of this request, or broke off").into_response()
+    let (parts, mut body) = request.into_parts();
+    let (mut taken, mut discarded) = (Vec::new(), 0_usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Problem::invalid("the body broke off").into_response() };
+        let Ok(data) = frame.into_data() else { continue };
+        if discarded == 0 && taken.len().saturating_add(data.len()) <= JSON_BYTES_MAX {
+            taken.extend_from_slice(&data);
+        } else {
+            taken = Vec::new();
+            discarded = discarded.saturating_add(data.len());
+            if discarded > DISCARDED_BYTES_MAX {
+                break;
+            }
         }
     }
+    if discarded > 0 {
+        return Problem::too_large("the body is over the limit of this request").into_response();
+    }
+    next.run(Request::from_parts(parts, Body::from(taken))).await
 }
 
 fn body_problem(rejection: BytesRejection) -> Problem {

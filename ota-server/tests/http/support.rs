@@ -152,7 +152,7 @@ impl World {
         } else {
             self.agent.run(request.body(bytes).unwrap())
         };
-        let mut answer = answer.unwrap();
+        let mut answer = answer.unwrap_or_else(|why| panic!("{path} with {} bytes: {why}", bytes.len()));
         let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
         let headers: Vec<_> =
             answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
