@@ -255,7 +255,8 @@ async fn cancelled_requests_leave_neither_transactions_nor_connections() {
     let sessions = "SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%') \
                     FROM pg_stat_activity WHERE application_name = 'ota' AND datname = current_database()";
     let row = other.query_one(sessions, &[]).await.unwrap();
-    let most = i64::try_from(impatient().readers_max + impatient().writers_max).unwrap();
+    // One more listens for hints.
+    let most = i64::try_from(impatient().readers_max + impatient().writers_max + 1).unwrap();
     assert!(row.get::<_, i64>(0) <= most, "the pools have their limits");
     assert_eq!(row.get::<_, i64>(1), 0, "no transaction is left open");
     let counted = store.counters(&CounterPrefix::Devices).await.unwrap();
