@@ -128,9 +128,8 @@ impl Catalog {
     async fn campaigns(&self, id: &ProductIdBuf) -> Result<Vec<Arc<CampaignView>>, StoreError> {
         let mut views: Vec<Arc<CampaignView>> = Vec::new();
         let mut newest: HashMap<ReleaseId, (CampaignId, Version, Box<Campaign>)> = HashMap::new();
-        for group in [0, 1] {
-            let query = Query::under(IndexEntry::new(Index::CampaignState).text(id.as_str()).number(group));
-            for (key, stored) in self.scan(&query).await? {
+        for group in [UNDER_WAY, COMPLETED] {
+            for (key, stored) in self.scan(&campaigns_in(id, group)).await? {
                 let (Key::Campaign(id), Record::Campaign(campaign)) = (key, stored.record) else { continue };
                 match campaign.state {
                     CampaignState::Draft => {}
@@ -241,6 +240,16 @@ pub(crate) async fn scan_all(
             return Ok(all);
         }
     }
+}
+
+/// The groups by which the index tells campaigns apart: drafts with those under way, completed ones, stopped ones.
+pub(crate) const UNDER_WAY: u64 = 0;
+pub(crate) const COMPLETED: u64 = 1;
+pub(crate) const STOPPED: u64 = 2;
+
+/// The campaigns of a product in one of these groups.
+pub(crate) fn campaigns_in(product: &ProductIdBuf, group: u64) -> Query {
+    Query::under(IndexEntry::new(Index::CampaignState).text(product.as_str()).number(group))
 }
 
 /// What the keys of a product's records begin with, in tables whose keys begin with a product.

@@ -13,15 +13,12 @@ use ota_core::text::ProductIdBuf;
 use ota_core::time::{Millis, Timestamp};
 
 use super::Server;
-use super::tick::STOPPED;
 use crate::engine::Changes;
-use crate::engine::catalog::scan_all;
+use crate::engine::catalog::{STOPPED, UNDER_WAY, campaigns_in, scan_all};
 
 /// How many attempts one commit takes away, and how many commits one look makes of them.
 const ATTEMPTS_AT_ONCE: usize = 512;
 const COMMITS_AT_ONCE: usize = 64;
-/// The place of campaigns that are drafts or under way.
-const UNDER_WAY: u64 = 0;
 
 impl Server {
     /// Takes away what has become too old; says whether nothing of it is left.
@@ -48,8 +45,7 @@ impl Server {
         if after == Millis(0) {
             return Ok(true);
         }
-        let stopped = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(STOPPED);
-        for (key, stored) in scan_all(&self.inner.store, &Query::under(stopped)).await? {
+        for (key, stored) in scan_all(&self.inner.store, &campaigns_in(product, STOPPED)).await? {
             let (Key::Campaign(id), Record::Campaign(campaign)) = (key, stored.record) else { continue };
             if !is_older(ended(&campaign), after, now) {
                 continue;
@@ -80,9 +76,7 @@ impl Server {
             return Ok(());
         }
         let releases = Query::under(IndexEntry::new(Index::ReleaseVersion).text(product.as_str()));
-        let campaigns =
-            Query::under(IndexEntry::new(Index::CampaignState).text(product.as_str()).number(UNDER_WAY));
-        for query in [releases, campaigns] {
+        for query in [releases, campaigns_in(product, UNDER_WAY)] {
             for (key, stored) in scan_all(&self.inner.store, &query).await? {
                 let (action, subject, touched) = match (&key, &stored.record) {
                     (Key::Release(id), Record::Release(release)) if is_unsigned(release) => {

@@ -24,7 +24,7 @@ use super::queries::PhaseCount;
 use super::secrets::grant_purpose;
 use crate::conversation::Said;
 use crate::delivery::grant::{Keyring, RingKey};
-use crate::engine::catalog::scan_all;
+use crate::engine::catalog::{STOPPED, campaigns_in, scan_all};
 use crate::engine::{Changes, Event};
 use crate::rules::attempt::{is_open, takes_a_place};
 use crate::rules::campaign::{self, Advance, Counted};
@@ -45,8 +45,6 @@ enum Whom {
 
 /// How many attempts one tick sweeps at most in one go.
 const SWEEP: usize = 512;
-/// Under what the index of campaigns keeps those that were stopped.
-pub(super) const STOPPED: u64 = 2;
 
 impl Server {
     /// Does what is due now.
@@ -93,8 +91,7 @@ impl Server {
 
     /// Whatever other servers were taking back, or this one before it was stopped, is taken back by this one, too.
     pub(super) async fn end_stopped(&self, product: &ProductIdBuf) -> Result<(), StoreError> {
-        let stopped = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(STOPPED);
-        for (key, _) in scan_all(&self.inner.store, &Query::under(stopped)).await? {
+        for (key, _) in scan_all(&self.inner.store, &campaigns_in(product, STOPPED)).await? {
             if let Key::Campaign(campaign) = key {
                 self.end(product, campaign);
             }

@@ -8,7 +8,7 @@ use roaring::RoaringTreemap;
 
 use super::{CommandError, detail};
 use crate::engine::Changes;
-use crate::engine::catalog::scan_all;
+use crate::engine::catalog::{COMPLETED, UNDER_WAY, campaigns_in, scan_all};
 use crate::engine::decide::dialect_number;
 use crate::rules::campaign::{self, CampaignError, Draft};
 use crate::rules::filter::Filter;
@@ -373,9 +373,9 @@ impl Server {
         changes: &mut Changes,
     ) -> Result<Vec<CampaignId>, CommandError> {
         let mut stopped = Vec::new();
-        for group in [0, 1] {
-            let place = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(group);
-            for (key, Stored { version, record }) in scan_all(&self.inner.store, &Query::under(place)).await?
+        for group in [UNDER_WAY, COMPLETED] {
+            for (key, Stored { version, record }) in
+                scan_all(&self.inner.store, &campaigns_in(product, group)).await?
             {
                 let (Key::Campaign(id), Record::Campaign(campaign)) = (key, record) else { continue };
                 if campaign.state == CampaignState::Draft || !is_meant(&campaign) {
@@ -467,8 +467,7 @@ impl Server {
     /// No other campaign wants another release of the same package on surely the same devices with the same priority.
     async fn demand_no_contradiction(&self, id: CampaignId, campaign: &Campaign) -> Result<(), CommandError> {
         let (release, _) = self.release_record(&campaign.release).await?;
-        let place = IndexEntry::new(Index::CampaignState).text(campaign.product.as_str()).number(0);
-        for (key, stored) in scan_all(&self.inner.store, &Query::under(place)).await? {
+        for (key, stored) in scan_all(&self.inner.store, &campaigns_in(&campaign.product, UNDER_WAY)).await? {
             let (Key::Campaign(other), Record::Campaign(running)) = (key, stored.record) else { continue };
             let competes = other != id
                 && running.state != CampaignState::Draft

@@ -12,7 +12,7 @@ use ota_core::time::Millis;
 
 use super::{CommandError, detail};
 use crate::engine::Changes;
-use crate::engine::catalog::{scan_all, terminated};
+use crate::engine::catalog::{COMPLETED, STOPPED, UNDER_WAY, campaigns_in, scan_all, terminated};
 use crate::rules::erasure;
 use crate::rules::permission::{Action, Principal};
 use crate::server::Server;
@@ -23,9 +23,6 @@ const TRACES_AT_ONCE: usize = 1000;
 const PAGE: usize = 1024;
 /// For how long servers on the same store tell each other the id of an erased device, so that each closes its connection.
 const TOLD_FOR: Millis = Millis(10 * 60_000);
-/// The places of campaigns by how far they are: under way, completed, stopped.
-const UNDER_WAY: u64 = 0;
-const ENDED: [u64; 2] = [1, 2];
 
 /// What became of a device that was erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +128,7 @@ impl Server {
 
     /// Refuses while a campaign that has not ended has an attempt of the device, or its id in a list that was approved.
     async fn counted_on(&self, product: &ProductIdBuf, id: &DeviceIdBuf) -> Result<(), CommandError> {
-        let under_way = self.campaigns_in(product, UNDER_WAY).await?;
+        let under_way = self.campaigns_at(product, UNDER_WAY).await?;
         let keys: Vec<Key> =
             under_way.iter().map(|(id, ..)| *id).map(|campaign| Key::Attempt(campaign, id.clone())).collect();
         let attempts = if keys.is_empty() { Vec::new() } else { self.inner.store.load(&keys).await? };
@@ -167,8 +164,8 @@ impl Server {
                 break;
             }
         }
-        for place in ENDED {
-            for (campaign, version, before) in self.campaigns_in(product, place).await? {
+        for group in [COMPLETED, STOPPED] {
+            for (campaign, version, before) in self.campaigns_at(product, group).await? {
                 let Record::Campaign(record) = &before else { continue };
                 if let Some(after) = erasure::without(record, id) {
                     let after = Some(Record::Campaign(Box::new(after)));
@@ -190,8 +187,8 @@ impl Server {
                 named.push(format!("group {name}"));
             }
         }
-        for place in [UNDER_WAY].into_iter().chain(ENDED) {
-            for (campaign, _, record) in self.campaigns_in(product, place).await? {
+        for group in [UNDER_WAY, COMPLETED, STOPPED] {
+            for (campaign, _, record) in self.campaigns_at(product, group).await? {
                 if matches!(&record, Record::Campaign(record) if erasure::is_asked_for(record, id)) {
                     named.push(format!("campaign {campaign}"));
                 }
@@ -200,13 +197,12 @@ impl Server {
         Ok(named)
     }
 
-    async fn campaigns_in(
+    async fn campaigns_at(
         &self,
         product: &ProductIdBuf,
-        place: u64,
+        group: u64,
     ) -> Result<Vec<(CampaignId, Version, Record)>, CommandError> {
-        let place = IndexEntry::new(Index::CampaignState).text(product.as_str()).number(place);
-        let found = scan_all(&self.inner.store, &Query::under(place)).await?;
+        let found = scan_all(&self.inner.store, &campaigns_in(product, group)).await?;
         let campaign = |(key, stored): (Key, Stored)| match key {
             Key::Campaign(id) => Some((id, stored.version, stored.record)),
             _ => None,
