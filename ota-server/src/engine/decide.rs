@@ -59,7 +59,7 @@ pub struct Decision {
     pub asked_for: Option<CampaignId>,
     /// Campaigns whose turnstiles have to be written with it, because the device takes a place.
     pub passes: Vec<CampaignId>,
-    /// What the device waited for here has become another server's, or nobody's.
+    /// What the device waited for here has become another server's, or nobody's; what it said is older than what is known.
     pub is_stale: bool,
 }
 
@@ -90,6 +90,8 @@ pub trait AssignmentSigner: Send + Sync + 'static {
 pub struct Context<'c> {
     /// The time.
     pub now: Timestamp,
+    /// When the event was heard.
+    pub heard: Timestamp,
     /// What the limits have left.
     pub budgets: &'c mut Budgets,
     /// The keys of grants.
@@ -310,6 +312,9 @@ pub fn check_in(
         Err(code) => return Decision::refuse(code, None),
     };
     let now = context.now;
+    if draft.latest().is_some_and(|(_, latest)| attempt::is_confirmed_since(latest, context.heard)) {
+        return Decision { is_stale: true, ..Decision::default() };
+    }
     remember(&mut draft.device, said, &view, now);
     outcome(&mut draft, said, proven, now);
     if let Some((campaign, latest)) = draft.latest() {

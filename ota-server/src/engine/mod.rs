@@ -15,6 +15,7 @@ use ota_core::fleet::records::Attempt;
 use ota_core::fleet::{FleetStore, Key, Outcome, Record, StoreError, Stored, Unit, Version};
 use ota_core::number::CampaignId;
 use ota_core::text::DeviceIdBuf;
+use ota_core::time::Timestamp;
 
 pub use changes::Changes;
 
@@ -30,6 +31,8 @@ const PLANS_MAX: u32 = 4;
 pub struct Event<K> {
     /// Whose.
     pub device: DeviceIdBuf,
+    /// When it was heard, or became due. It may have waited since, while another server heard something later.
+    pub heard: Timestamp,
     /// What.
     pub kind: K,
 }

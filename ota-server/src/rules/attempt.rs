@@ -258,6 +258,15 @@ fn boot_cause(code: ReportCode) -> u16 {
     if code == ReportCode::Ok { ReportCode::BootReverted.number() } else { code.number() }
 }
 
+/// Whether the device has confirmed the release after this was heard: what it says is older than what is known.
+///
+/// A check-in can wait with one server, for its store or its turn, while the device updates itself with another's help.
+/// Taken for news it would look as if the bootloader had gone back to the old files.
+#[must_use]
+pub fn is_confirmed_since(attempt: &Attempt, heard: Timestamp) -> bool {
+    attempt.phase == AttemptPhase::Confirmed && heard < attempt.changed
+}
+
 /// A check-in shows what is installed: the whole release, or something else.
 ///
 /// Gives the changed attempt, or `None` if the check-in shows nothing new.

@@ -57,11 +57,12 @@ impl Server {
 
     /// Does the same for events that have been waiting since they were heard.
     pub(super) async fn handle_heard(&self, heard: Vec<Heard>) -> Result<(), LinkError> {
-        let (events, moments) = self.still_to_answer(heard);
+        let (heard, moments) = self.still_to_answer(heard);
         let mut out = Vec::new();
         let mut kinds: Vec<Event<Kind>> = Vec::new();
         let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();
-        for event in events {
+        for Heard { moment, event } in heard {
+            let heard = moment.at;
             let (dialect, device, payload) = match event {
                 LinkEvent::Message { dialect, device, payload } => (dialect, device, payload),
                 LinkEvent::Connected(device) => {
@@ -75,16 +76,16 @@ impl Server {
                 _ => continue,
             };
             if dialect == Dialect::Sft {
-                kinds.extend(self.sft_hear(&device, &payload, &mut out).await);
+                kinds.extend(self.sft_hear(&device, &payload, heard, &mut out).await);
                 continue;
             }
             match self.hear(dialect, &device, &payload) {
                 Ok(conversation::Heard::CheckIn(said)) => match self.admit() {
-                    Ok(()) => kinds.push(Event { device, kind: Kind::CheckIn(said, dialect) }),
+                    Ok(()) => kinds.push(Event { device, heard, kind: Kind::CheckIn(said, dialect) }),
                     Err(retry_after) => self.say(&mut out, dialect, &device, &Said::Busy { retry_after }),
                 },
                 Ok(conversation::Heard::Report(said)) => {
-                    kinds.push(Event { device, kind: Kind::Report(said, dialect) })
+                    kinds.push(Event { device, heard, kind: Kind::Report(said, dialect) })
                 }
                 Ok(conversation::Heard::WantBlocks(said)) => {
                     let count = requests.entry(device.clone()).or_insert(0);
@@ -101,7 +102,8 @@ impl Server {
                             {
                                 self.serve(&mut out, dialect, &device, &said, &granted).await;
                             } else {
-                                kinds.push(Event { device, kind: Kind::Asked(said, granted, dialect) });
+                                let kind = Kind::Asked(said, granted, dialect);
+                                kinds.push(Event { device, heard, kind });
                             }
                         }
                     }
@@ -193,6 +195,7 @@ impl Server {
             let mut budgets = self.budgets();
             let mut context = Context {
                 now,
+                heard: event.heard,
                 budgets: &mut budgets,
                 keyring: &keyring,
                 signer: &*self.inner.signer,

@@ -82,6 +82,7 @@ impl Server {
         &self,
         device: &DeviceIdBuf,
         payload: &Bytes,
+        heard: Timestamp,
         out: &mut Vec<Outbound>,
     ) -> Option<Event<Kind>> {
         let Ok(message) = Up::decode(payload) else {
@@ -156,7 +157,7 @@ impl Server {
             }
             Step::Nothing | Step::Lost => return None,
         };
-        Some(Event { device: device.clone(), kind })
+        Some(Event { device: device.clone(), heard, kind })
     }
 
     /// The session of a device that goes on with what another server, or this one before its restart, has begun.
@@ -261,7 +262,7 @@ impl Server {
                 (session.waiting(), session.owed())
             };
             if let Some(said) = waiting {
-                events.push(Event { device, kind: Kind::Turn(said, Dialect::Sft) });
+                events.push(Event { device, heard: now, kind: Kind::Turn(said, Dialect::Sft) });
             } else if let Some(owed) = owed {
                 match self.sft_still_at(&device, owed.offer).await {
                     Ok(Some(campaign)) => self.sft_serve(out, &device, campaign).await,
@@ -295,7 +296,7 @@ impl Server {
     /// A connected device's turn has come: the check-in that it is waiting with is decided again.
     pub(super) fn sft_turn(&self, device: &DeviceIdBuf) -> Option<Event<Kind>> {
         let said = self.sessions().sessions.get(device)?.waiting()?;
-        Some(Event { device: device.clone(), kind: Kind::Turn(said, Dialect::Sft) })
+        Some(Event { device: device.clone(), heard: self.now(), kind: Kind::Turn(said, Dialect::Sft) })
     }
 
     /// A device that takes too long, or whose offer was taken back, is made to begin anew.

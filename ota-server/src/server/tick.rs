@@ -302,7 +302,7 @@ impl Server {
                     IndexEntry::new(Index::AttemptPhase).number(campaign.0).number(u64::from(phase.number()));
                 let page = self.inner.store.scan(&Query::under(place), None, SWEEP).await?;
                 is_done &= page.items.is_empty();
-                self.decide(events(page.items, Kind::Cancel), out).await;
+                self.decide(events(page.items, self.now(), Kind::Cancel), out).await;
             }
             if is_done {
                 let mut ending = self.inner.ending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -319,7 +319,7 @@ impl Server {
         let below = IndexEntry::new(Index::AttemptDue).number(self.now().0.saturating_add(1));
         let query = Query::between(from, below.place);
         let page = self.inner.store.scan(&query, None, SWEEP).await?;
-        self.decide(events(page.items, Kind::Overdue), out).await;
+        self.decide(events(page.items, self.now(), Kind::Overdue), out).await;
         Ok(())
     }
 
@@ -487,12 +487,16 @@ impl Server {
 )]
 pub(super) struct WrongWrappingKey;
 
-/// Events for the devices of these attempts.
-fn events(items: Vec<(Key, ota_core::fleet::Stored)>, kind: impl Fn(CampaignId) -> Kind) -> Vec<Event<Kind>> {
+/// Events for the devices of these attempts, due now.
+fn events(
+    items: Vec<(Key, ota_core::fleet::Stored)>,
+    now: Timestamp,
+    kind: impl Fn(CampaignId) -> Kind,
+) -> Vec<Event<Kind>> {
     items
         .into_iter()
         .filter_map(|(key, _)| match key {
-            Key::Attempt(campaign, device) => Some(Event { device, kind: kind(campaign) }),
+            Key::Attempt(campaign, device) => Some(Event { device, heard: now, kind: kind(campaign) }),
             _ => None,
         })
         .collect()

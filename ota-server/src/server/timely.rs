@@ -20,7 +20,7 @@ const ANSWERED_WITHIN: Millis = Millis(4_000);
 /// When something was heard, and by which connection of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
-    at: Timestamp,
+    pub(super) at: Timestamp,
     connection: u64,
 }
 
@@ -42,18 +42,17 @@ impl Server {
     }
 
     /// Leaves out what is too old to be answered, and keeps in mind when the rest was heard.
-    pub(super) fn still_to_answer(&self, heard: Vec<Heard>) -> (Vec<LinkEvent>, Moments) {
-        let (mut events, mut moments) = (Vec::with_capacity(heard.len()), Moments::default());
-        for Heard { moment, event } in heard {
-            if let LinkEvent::Message { dialect: Dialect::Sft, device, .. } = &event {
-                if !self.is_answered_in_time(moment) {
-                    continue;
-                }
-                moments.0.insert(device.clone(), moment);
+    pub(super) fn still_to_answer(&self, mut heard: Vec<Heard>) -> (Vec<Heard>, Moments) {
+        let mut moments = Moments::default();
+        heard.retain(|Heard { moment, event }| {
+            let LinkEvent::Message { dialect: Dialect::Sft, device, .. } = event else { return true };
+            let is_in_time = self.is_answered_in_time(*moment);
+            if is_in_time {
+                moments.0.insert(device.clone(), *moment);
             }
-            events.push(event);
-        }
-        (events, moments)
+            is_in_time
+        });
+        (heard, moments)
     }
 
     /// Sends answers to what was heard at these moments, without those that have become too old.

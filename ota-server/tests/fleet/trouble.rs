@@ -10,13 +10,14 @@ use ota_core::conformance::memory::MemoryFleetStore;
 use ota_core::fleet::records::{AttemptPhase, Limits, Plan};
 use ota_core::fleet::{
     AuditEntry, CounterKey, CounterPrefix, Cursor, Dialect, FleetStore, Key, Lease, LeaseRequest, LinkError,
-    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, StoreError, StoreErrorKind, Stored, Unit,
+    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, Record, StoreError, StoreErrorKind, Stored, Unit,
 };
 use ota_core::number::FileIndex;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, Report, ReportCode, Up};
 use ota_server::{AuditCheck, CommandError, Config, KeySigner, NewDevice, Server};
+use tokio::sync::RwLock;
 
 use crate::support::*;
 
@@ -34,6 +35,8 @@ struct TroubledStore {
     store: Arc<MemoryFleetStore>,
     trouble: Mutex<Trouble>,
     commits: AtomicUsize,
+    /// Whoever holds it for writing keeps everybody from reading the store.
+    door: RwLock<()>,
 }
 
 impl TroubledStore {
@@ -58,6 +61,7 @@ impl FleetStore for TroubledStore {
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        let _inside = self.door.read().await;
         self.store.load(keys).await
     }
 
@@ -85,6 +89,7 @@ async fn world() -> (World, Arc<TroubledStore>) {
         store: Arc::clone(&world.store),
         trouble: Mutex::new(Trouble::Nothing),
         commits: AtomicUsize::new(0),
+        door: RwLock::new(()),
     };
     let store = Arc::new(store);
     let shared: Arc<dyn FleetStore> = Arc::clone(&store) as _;
@@ -265,4 +270,46 @@ async fn a_storm_of_check_ins_is_taken_at_a_bounded_rate_and_everybody_comes_in(
     }
     assert!(world.server.check_ins_put_off() >= 50);
     assert!(rounds > 3 && now < 30_000, "{rounds} rounds, {now} ms");
+}
+
+#[tokio::test]
+async fn a_check_in_that_waited_for_the_store_is_no_news_of_a_device_that_has_updated_itself_meanwhile() {
+    let (mut world, store) = world().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let release = world.release("1.1", &[1; 3000]).await;
+    let campaign = world.start_campaign(draft(&world, release, plan())).await;
+    let held_up = world.server.clone();
+    let (shared, blobs, link) =
+        (Arc::clone(&world.store) as _, Arc::clone(&world.blobs) as _, Arc::clone(&world.link) as _);
+    let other = Server::builder(shared, blobs, link, Arc::new(Seeded::new(10)))
+        .clock(Arc::clone(&world.clock) as _)
+        .signer(Arc::new(KeySigner::for_all(key(4))));
+    world.server = other.start().await.unwrap();
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let device = DeviceIdBuf::new("lamp-1").unwrap();
+    let check_in = LinkEvent::Message {
+        dialect: Dialect::Native,
+        device: device.clone(),
+        payload: lamp.check_in_message(),
+    };
+
+    let shut = store.door.write().await;
+    let mut late = Box::pin(held_up.handle(vec![check_in]));
+    tokio::select! {
+        biased;
+        _ = &mut late => panic!("the store cannot be read"),
+        () = core::future::ready(()) => {}
+    }
+    world.pass(Millis(10));
+    lamp.update(&world, "1.1", 3000).await;
+    world.pass(Millis(10));
+    drop(shut);
+    late.await.unwrap();
+
+    assert_eq!(world.heard_by(&device).len(), 0, "it is offered nothing that it has");
+    let key = Key::Attempt(campaign, device);
+    let stored = world.store.load(&[key]).await.unwrap().remove(0).unwrap();
+    let Record::Attempt(attempt) = stored.record else { panic!("{stored:?}") };
+    assert_eq!(attempt.phase, AttemptPhase::Confirmed, "nothing was rolled back");
+    world.assert_counters_are_exact().await;
 }
