@@ -233,7 +233,16 @@ impl Original {
                         && (chunk.file.name(), chunk.file.revision()) == (&*file.name, &*file.revision)
                         && usize::try_from(chunk.offset) == Ok(running.got.len());
                     if !is_its {
-                        return crash("a chunk twice, or another one than was asked for");
+                        return crash(&format!(
+                            "a chunk twice, or another one than was asked for: {} {} at {} came, and it {} {} {} at {}",
+                            chunk.file.name(),
+                            chunk.file.revision(),
+                            chunk.offset,
+                            if running.is_waiting { "waits for" } else { "will ask for" },
+                            file.name,
+                            file.revision,
+                            running.got.len(),
+                        ));
                     }
                     let left = file.size - running.got.len();
                     let length =

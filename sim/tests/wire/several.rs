@@ -75,10 +75,10 @@ impl Scale {
     }
 
     /// How long a device of the original system hangs before somebody switches it off and on: it has no timer of its
-    /// own, and a request that a killed server had taken from the broker is gone.
-    const fn switched_off_after(self, is_fetching: bool) -> Duration {
-        let all_in_turn = self.devices / 50;
-        Duration::from_secs(if is_fetching || all_in_turn < 5 { 5 } else { all_in_turn })
+    /// own, and a request that a killed server had taken from the broker is gone. Longer than any message is on its way
+    /// on a busy machine: what a device had asked before it was switched off must not be answered to its next life.
+    fn switched_off_after(self) -> Duration {
+        Duration::from_secs((self.devices / 50).max(5))
     }
 }
 
@@ -310,16 +310,15 @@ fn in_hands(
 ) -> Original {
     let mut is_done = false;
     while !stop.load(Ordering::SeqCst) {
-        let (mut is_fetching, mut since, mut is_offered_again) = (false, Instant::now(), false);
+        let (mut since, mut is_offered_again) = (Instant::now(), false);
         let lived = device.run_on(|moment| {
             match moment {
-                Moment::CheckedIn => (is_fetching, since) = (false, Instant::now()),
-                Moment::Listed | Moment::Got(..) => (is_fetching, since) = (true, Instant::now()),
-                Moment::Done => (is_fetching, is_done, since) = (false, true, Instant::now()),
+                Moment::CheckedIn | Moment::Listed | Moment::Got(..) => since = Instant::now(),
+                Moment::Done => (is_done, since) = (true, Instant::now()),
                 Moment::Quiet | Moment::Closed => {}
             }
             is_offered_again |= moment == Moment::Listed && is_done;
-            let hangs = since.elapsed() > scale.switched_off_after(is_fetching);
+            let hangs = since.elapsed() > scale.switched_off_after();
             if stop.load(Ordering::SeqCst) || hangs || is_offered_again { Then::Vanish } else { Then::GoOn }
         });
         let fault = lived.err().map(|crash| crash.to_string());
