@@ -614,6 +614,40 @@ pub fn advance(campaign: &Campaign, counted: &Counted, now: Timestamp) -> Option
     }
 }
 
+/// Whether it matters now how many devices the present stage has: they are counted one by one, so it is asked first.
+///
+/// It does where all that were seen have ended, and would decide something new if they were everybody.
+#[must_use]
+pub fn depends_on_group(campaign: &Campaign, counted: &Counted) -> bool {
+    use CampaignState as S;
+    let stage = campaign.progress.stage;
+    let (S::Trial | S::Rolling | S::Completed, Some(gate)) = (campaign.state, gate_of(&campaign.plan, stage))
+    else {
+        return false;
+    };
+    let (verdict, looks) = gate::judge(gate, campaign.progress.looks, &counted.stage);
+    if verdict != Verdict::Wait {
+        return false;
+    }
+    // The smallest group of all: what waits even for that waits for every other.
+    match judged_whole(campaign, gate, looks, 0, &counted.stage) {
+        Verdict::Wait => false,
+        Verdict::Pass => campaign.progress.passed.is_none(),
+        Verdict::Fail(_) => true,
+    }
+}
+
+/// Judges a group as a whole, in the light of what people have said about it.
+fn judged_whole(campaign: &Campaign, gate: &Gate, looks: u32, group: u64, seen: &Evidence) -> Verdict {
+    let verdict = gate::judge_whole(gate, looks, group, seen);
+    // People have seen this and taken it as passed; a group that is judged as a whole would fail for ever.
+    let accepted = campaign.progress.accepted.map_or(0, |seen| seen.failed + seen.silent);
+    match verdict {
+        Verdict::Fail(breach) if breach.seen <= accepted => Verdict::Wait,
+        verdict => verdict,
+    }
+}
+
 /// Judges a gate and does what follows: go on after the soak, or what the plan says about failure.
 fn judged(
     campaign: &Campaign,
@@ -626,12 +660,7 @@ fn judged(
     // An empty trial shows nothing; an empty stage has nothing to show.
     let is_group = |group: &u64| *group > 0 || campaign.state != CampaignState::Trial;
     if let (Verdict::Wait, Some(group)) = (verdict, counted.group.filter(is_group)) {
-        verdict = gate::judge_whole(gate, looks, group, &counted.stage);
-        // People have seen this and taken it as passed; a group that is judged as a whole would fail for ever.
-        let accepted = campaign.progress.accepted.map_or(0, |seen| seen.failed + seen.silent);
-        if matches!(verdict, Verdict::Fail(breach) if breach.seen <= accepted) {
-            verdict = Verdict::Wait;
-        }
+        verdict = judged_whole(campaign, gate, looks, group, &counted.stage);
     }
     let mut next = campaign.clone();
     next.progress.looks = looks;

@@ -182,8 +182,7 @@ impl Server {
     async fn advance(&self, view: &ProductView, campaign: &Arc<CampaignView>) -> Result<(), StoreError> {
         let now = self.now();
         let (mut counted, _) = self.counted(campaign).await?;
-        let gate = campaign::gate_of(&campaign.record.plan, campaign.record.progress.stage);
-        if campaign.is_offering() && gate.is_some_and(|gate| gate.small_group.is_some()) {
+        if campaign::depends_on_group(&campaign.record, &counted) {
             counted.group = self.group_of(view, campaign, campaign.record.progress.stage).await?;
         }
         let step = campaign::advance(&campaign.record, &counted, now);

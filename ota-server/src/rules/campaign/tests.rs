@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rules::{amendment, course};
-use ota_core::fleet::records::{AttemptRules, Gate, Limits, Progress, Schedule, Trial};
+use ota_core::fleet::records::{AttemptRules, Gate, Limits, Progress, Schedule, Seen, SmallGroup, Trial};
 use ota_core::text::ProductIdBuf;
 use proptest::prelude::*;
 
@@ -316,6 +316,32 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    #[test]
+    fn where_it_does_not_depend_on_the_group_the_plan_does_the_same_for_every_group(
+        state in prop_oneof![
+            Just(CampaignState::Trial), Just(CampaignState::Rolling), Just(CampaignState::Completed)
+        ],
+        (confirmed, failed, silent, open) in (0..12_u64, 0..4_u64, 0..4_u64, 0..2_u64),
+        (looks, has_passed, accepted) in (0..3_u32, any::<bool>(), 0..4_u64),
+        group in 0..30_u64,
+    ) {
+        let mut campaign = draft(content(), "author", NOW).unwrap();
+        campaign.plan.stages.iter_mut().for_each(|stage| stage.gate.small_group = Some(SmallGroup::ByShare));
+        if let Some(trial) = &mut campaign.plan.trial {
+            trial.gate.small_group = Some(SmallGroup::ByShare);
+        }
+        campaign.state = state;
+        campaign.progress.stage = if state == CampaignState::Trial { 0 } else { 2 };
+        (campaign.progress.since, campaign.progress.looks) = (NOW, looks);
+        campaign.progress.passed = has_passed.then_some(NOW);
+        campaign.progress.accepted = Some(Seen { stage: 2, confirmed: 0, failed: accepted, silent: 0, open: 0 });
+        let stage = Evidence { confirmed, failed: [0, 0, 0, failed], silent, open };
+        let unknown = Counted { stage, all: stage, fleet: 100, ..Counted::default() };
+        let counted = Counted { group: Some(group), ..unknown.clone() };
+        let is_same = advance(&campaign, &unknown, NOW) == advance(&campaign, &counted, NOW);
+        prop_assert!(is_same || depends_on_group(&campaign, &unknown));
+    }
+
     #[test]
     fn no_order_of_commands_leads_past_trial_gate_or_approval(commands in proptest::collection::vec(command(), 1..60)) {
         let mut campaign = draft(content(), "author", NOW).unwrap();
