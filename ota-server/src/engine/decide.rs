@@ -719,15 +719,27 @@ pub fn overdue(
     let (mut decision, now) = (Decision::default(), context.now);
     let Some(known) = known else { return decision };
     let mut draft = Draft::new(id, known);
-    let next = draft
-        .attempts
-        .get(&campaign)
-        .and_then(|latest| attempt::overdue(latest, known.device.heard, &draft.rules(campaign), now));
+    let rules = draft.rules(campaign);
+    let next = draft.attempts.get(&campaign).and_then(|latest| {
+        let given_up = attempt::given_up(latest, &rules, now);
+        given_up
+            .filter(|_| is_set_apart(known, id, campaign, now))
+            .or_else(|| attempt::overdue(latest, known.device.heard, &rules, now))
+    });
     if let Some(next) = next {
         draft.put(campaign, next, now);
     }
     draft.finish(context.budgets, &mut decision);
     decision
+}
+
+/// Whether a device will get nothing more from a campaign, however long it waits.
+fn is_set_apart(known: &Known, id: &DeviceIdBuf, campaign: CampaignId, now: Timestamp) -> bool {
+    let Some(goal) = known.view.campaign(campaign) else { return false };
+    let is_sft = known.device.dialect == Some(dialect_number(Dialect::Sft));
+    let standing = Standing { id, device: &known.device, is_sft };
+    let attempts = known.attempts.iter().map(|(id, (_, attempt))| (*id, attempt)).collect();
+    planner::why_not(&known.view, goal, standing, &attempts, Millis(u64::MAX), now).is_set_apart()
 }
 
 /// The attempt is taken back: its campaign was stopped, or its release withdrawn.

@@ -352,6 +352,24 @@ pub fn overdue(attempt: &Attempt, heard: Timestamp, rules: &AttemptRules, now: T
     }
 }
 
+/// It waits for a next try that it will not get, because the device was set apart meanwhile. It ends with what it had
+/// failed with; what had not failed says nothing about the release. `None` if it does not wait, or may still.
+#[must_use]
+pub fn given_up(attempt: &Attempt, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
+    use AttemptPhase as P;
+    if attempt.missed.or(attempt.due).is_none_or(|due| due > now) {
+        return None;
+    }
+    let next = attempt.clone();
+    match attempt.phase {
+        P::Waiting if attempt.cause != 0 => Some(moved(next, P::Failed, attempt.cause, rules, now)),
+        P::Waiting | P::Deferred => {
+            Some(moved(next, P::Cancelled, ReportCode::Cancelled.number(), rules, now))
+        }
+        _ => None,
+    }
+}
+
 /// Whether a check-in may be answered with a (new) offer for this attempt.
 #[must_use]
 pub fn may_be_offered(attempt: &Attempt, now: Timestamp) -> bool {

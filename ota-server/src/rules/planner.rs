@@ -125,6 +125,25 @@ pub enum WhyNot {
     Offline(Timestamp),
 }
 
+impl WhyNot {
+    /// Whether the device is set apart from the campaign: neither time nor anything that it does itself changes that.
+    #[must_use]
+    pub const fn is_set_apart(&self) -> bool {
+        matches!(
+            self,
+            Self::Revoked
+                | Self::Quarantined { .. }
+                | Self::Pinned(_)
+                | Self::NotTargeted
+                | Self::WrongHardware
+                | Self::EpochTooLow { .. }
+                | Self::TooBig { .. }
+                | Self::Protocol(_)
+                | Self::SupersededBy(_)
+        )
+    }
+}
+
 fn told_failures(failures: u8) -> String {
     match failures {
         0 => String::new(),
