@@ -57,6 +57,7 @@ impl Server {
 
     /// Does the same for events that have been waiting since they were heard.
     pub(super) async fn handle_heard(&self, heard: Vec<Heard>) -> Result<(), LinkError> {
+        self.watch_clock();
         let (heard, moments) = self.still_to_answer(heard);
         let mut out = Vec::new();
         let mut kinds: Vec<Event<Kind>> = Vec::new();
@@ -189,6 +190,10 @@ impl Server {
     }
 
     async fn decide_round(&self, events: Vec<Event<Kind>>, out: &mut Vec<Outbound>) {
+        // Ticks may have stayed away for longer than a key lives: whoever comes before the next one gets an offer, too.
+        if self.renew_keyring().await.is_err() {
+            return self.decisions_failed(&events, out);
+        }
         let keyring = self.keyring();
         let (now, config) = (self.now(), &self.inner.config);
         let decide = |event: &Event<Kind>, known: Option<&Known>| {
@@ -235,14 +240,17 @@ impl Server {
                     }
                 }
             }
-            Err(_) => {
-                self.budgets().doubt();
-                let since = &self.inner.failing_since;
-                // Who was first has said it already.
-                let _ = since.compare_exchange(0, now.0, Ordering::Relaxed, Ordering::Relaxed);
-                self.store_failed(&events, out);
-            }
+            Err(_) => self.decisions_failed(&events, out),
         }
+    }
+
+    /// The store did not take a batch, or not so that anybody knows it.
+    fn decisions_failed(&self, events: &[Event<Kind>], out: &mut Vec<Outbound>) {
+        self.budgets().doubt();
+        let since = &self.inner.failing_since;
+        // Who was first has said it already.
+        let _ = since.compare_exchange(0, self.now().0, Ordering::Relaxed, Ordering::Relaxed);
+        self.store_failed(events, out);
     }
 
     /// What is durable takes effect, and is said.

@@ -101,7 +101,7 @@ pub struct Config {
     pub sample_every: Millis,
     /// How often the spread of revisions over a fleet is noted down.
     pub course_every: Millis,
-    /// How long a key of grants is used.
+    /// How long a key of grants is used; at least two hours.
     pub grant_key_life: Millis,
     /// How many events one commit takes at most.
     pub batch_max: usize,

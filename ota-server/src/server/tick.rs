@@ -23,7 +23,7 @@ use super::conversation::Kind;
 use super::queries::PhaseCount;
 use super::secrets::grant_purpose;
 use crate::conversation::Said;
-use crate::delivery::grant::{Keyring, RingKey};
+use crate::delivery::grant::{GRANT_LIFE, Keyring, RingKey};
 use crate::engine::catalog::{STOPPED, campaigns_in, scan_all};
 use crate::engine::{Changes, Event};
 use crate::rules::attempt::{is_open, takes_a_place};
@@ -47,7 +47,10 @@ enum Whom {
 const SWEEP: usize = 512;
 
 impl Server {
-    /// Does what is due now.
+    /// Does what is due now. Call it every second; [`Server::run`] does.
+    ///
+    /// Between two calls that are hours apart, and nothing heard meanwhile, nobody could be heard: silence is not judged
+    /// for as long afterwards.
     ///
     /// # Errors
     /// [`StoreError`]; what was not done is done by the next tick.
@@ -115,10 +118,13 @@ impl Server {
         self.renew_keyring().await
     }
 
-    async fn renew_keyring(&self) -> Result<(), StoreError> {
-        let (now, life) = (self.now(), self.inner.config.grant_key_life);
-        let ring = self.keyring();
-        if !ring.needs_key(Millis(life.0 / 4), now) {
+    /// Makes a new key of grants where the present ones will soon be of no use, or are of none: too old, or made by a clock
+    /// that has been set back since.
+    pub(super) async fn renew_keyring(&self) -> Result<(), StoreError> {
+        // One that does not outlive the grants that are made with it is none.
+        let life = self.inner.config.grant_key_life.max(Millis(GRANT_LIFE.0.saturating_mul(2)));
+        let (now, ring) = (self.now(), self.keyring());
+        if ring.is_usable(now) && !ring.needs_key(Millis(life.0 / 4), now) {
             return Ok(());
         }
         let mut secret = [0; 32];

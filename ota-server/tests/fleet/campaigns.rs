@@ -195,6 +195,23 @@ async fn places_survive_a_restart_and_are_freed_by_silence() {
 }
 
 #[tokio::test]
+async fn whoever_comes_before_the_first_tick_after_a_long_silence_gets_an_offer() {
+    let world = World::new().await;
+    register(&world, &lamps(2)).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    // Every key of grants is too old.
+    world.pass(Millis(30 * 24 * HOUR.0));
+    let mut lamp = Lamp::new("lamp-0", "1.0");
+    lamp.update(&world, "1.1", 100).await;
+    // Every key was made by a clock that was ahead.
+    world.clock.time.fetch_sub(29 * 24 * HOUR.0, core::sync::atomic::Ordering::SeqCst);
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    lamp.update(&world, "1.1", 100).await;
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
 async fn bandwidth_is_shared_out_with_busy() {
     let world = World::new().await;
     world.register(&[("lamp-1", &[])]).await;

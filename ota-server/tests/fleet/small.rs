@@ -181,7 +181,7 @@ async fn devices_that_were_off_before_do_not_hold_a_group_up_and_nobody_at_all_p
     let release = world.release("1.1", &[1; 100]).await;
     let campaign =
         world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    world.pass(Millis(10 * HOUR.0));
+    world.live(10).await;
     tick(&world).await;
     let gate = progress(&world, campaign).await.gate.unwrap();
     assert_eq!((gate.stage, gate.shown, gate.devices), (0, 0, Some(3)), "all of them are off");
@@ -216,11 +216,96 @@ async fn a_server_that_was_off_for_days_takes_nobody_for_silent_who_could_not_be
     assert!(report.now.iter().all(|line| line.phase != AttemptPhase::Silent), "{:?}", report.now);
     second.update(&world, "1.1", 100).await;
     // By now whoever lives has checked in.
-    world.pass(Millis(7 * HOUR.0));
-    tick(&world).await;
+    world.live(7).await;
     tick(&world).await;
     let record = progress(&world, campaign).await.campaign;
     assert!(record.reason.contains("1 of 3 devices fell silent"), "{:?}: {}", record.state, record.reason);
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_ahead_while_the_server_runs_makes_nobody_silent() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let mut lamps = ["t-1", "t-2", "t-3"].map(|name| Lamp::new(name, "1.0"));
+    for lamp in &mut lamps {
+        lamp.offer(&world).await;
+    }
+    tick(&world).await;
+    // The machine was asleep, or somebody has set its clock. One that comes before the next tick hides nothing.
+    world.pass(Millis(48 * HOUR.0));
+    let [first, second, _] = &mut lamps;
+    first.update(&world, "1.1", 100).await;
+    world.live(3).await;
+    let report = progress(&world, campaign).await;
+    assert_eq!(report.campaign.state, CampaignState::Trial, "the others have had no time to come back");
+    assert!(report.now.iter().all(|line| line.phase != AttemptPhase::Silent), "{:?}", report.now);
+    second.update(&world, "1.1", 100).await;
+    // Set back, it does not make the server wait for days until it has caught up.
+    world.clock.time.fetch_sub(24 * HOUR.0, core::sync::atomic::Ordering::SeqCst);
+    world.live(24 + 7).await;
+    tick(&world).await;
+    let record = progress(&world, campaign).await.campaign;
+    assert!(record.reason.contains("1 of 3 devices fell silent"), "{:?}: {}", record.state, record.reason);
+}
+
+#[tokio::test]
+async fn a_device_that_is_set_apart_while_it_waits_for_its_next_try_has_failed() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    let mut third = Lamp::new("t-3", "1.0");
+    let offer = third.offer(&world).await;
+    third.report(&world, &offer, 0, Phase::Failed, ReportCode::Timeout).await;
+    let id = DeviceIdBuf::new("t-3").unwrap();
+    world.server.quarantine_device(&operator(), &id, "it smokes").await.unwrap();
+    // It lives, and is heard again and again: it is not silent, and nobody may wait for it.
+    for _ in 0..4 {
+        world.pass(Millis(HOUR.0 / 2));
+        assert!(matches!(third.check_in(&world).await, Answer::UpToDate { .. }));
+        tick(&world).await;
+    }
+    let record = progress(&world, campaign).await.campaign;
+    assert_eq!(record.state, CampaignState::Paused);
+    assert!(record.reason.contains("1 of 3 devices failed"), "{}", record.reason);
+    // Once its cause is known it may try again like any other that has failed.
+    world.server.release_device(&operator(), &id).await.unwrap();
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_pinned_while_it_puts_the_release_off_leaves_the_group() {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    let mut third = Lamp::new("t-3", "1.0");
+    let offer = third.offer(&world).await;
+    third.report(&world, &offer, 0, Phase::Deferred, ReportCode::ApplicationDeferred).await;
+    let id = DeviceIdBuf::new("t-3").unwrap();
+    world.server.pin_device(&operator(), &id, "it is on show").await.unwrap();
+    for _ in 0..6 {
+        world.pass(Millis(HOUR.0 / 2));
+        assert!(matches!(third.check_in(&world).await, Answer::UpToDate { .. }));
+        tick(&world).await;
+    }
+    let report = progress(&world, campaign).await;
+    assert_eq!(
+        report.campaign.state,
+        CampaignState::Trialled,
+        "{}: {:?}",
+        report.campaign.reason,
+        report.now
+    );
+    world.assert_counters_are_exact().await;
 }
 
 #[tokio::test]

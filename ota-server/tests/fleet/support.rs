@@ -215,6 +215,14 @@ impl World {
         self.clock.time.fetch_add(span.0, Ordering::SeqCst);
     }
 
+    /// So many hours go by while the server is at work: a clock that leaps over them is another matter.
+    pub(crate) async fn live(&self, hours: u64) {
+        for _ in 0..hours {
+            self.pass(HOUR);
+            self.server.tick().await.unwrap();
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
