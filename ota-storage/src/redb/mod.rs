@@ -34,8 +34,10 @@ use self::writer::{Request, Shared, Writer};
 /// Opens the database, again after each fault.
 type Medium = dyn Fn() -> Result<Database, Fault> + Send + Sync;
 
-/// So many keys are looked up on the task of the caller; more go to a thread that may block.
+/// So many records are read on the task of the caller; more go to a thread that may block.
 const LOAD_AT_ONCE_MAX: usize = 64;
+/// The same for counters, which are small and lie side by side.
+const COUNTERS_AT_ONCE_MAX: usize = 512;
 /// With so few rows still to be copied a compact file takes the place of the store's: commits wait for these only.
 const REPLACED_ROWS_MAX: usize = 4096;
 /// After so many attempts to come so close the compaction is given up.
@@ -310,13 +312,25 @@ impl FleetStore for RedbStore {
         if limit == 0 {
             return Err(StoreErrorKind::Invalid.into());
         }
+        // Most pages are short, whatever was asked for: a look here costs less than the way to another thread.
+        let look = limit.min(LOAD_AT_ONCE_MAX);
+        let short = read_at_once(&self.shared, |state| read::scan(state, query, bounds.clone(), look));
+        let short = self.looked_after(short)?;
+        if limit == look || short.next.is_none() {
+            return Ok(short);
+        }
         let query = query.clone();
         self.read(move |transaction| read::scan(transaction, &query, bounds, limit)).await
     }
 
     async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
+        let few = |state: &ReadTransaction| read::counters(state, of, COUNTERS_AT_ONCE_MAX);
+        if let Some(few) = self.looked_after(read_at_once(&self.shared, few))? {
+            return Ok(few);
+        }
         let of = of.clone();
-        self.read(move |transaction| read::counters(transaction, &of)).await
+        let all = move |state: &ReadTransaction| read::counters(state, &of, usize::MAX);
+        Ok(self.read(all).await?.unwrap_or_default())
     }
 
     async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {

@@ -72,10 +72,12 @@ fn scan_table(
     Ok(page.finish())
 }
 
+/// The counters of a group; `None` if they are more than `most`.
 pub(super) fn counters(
     transaction: &ReadTransaction,
     of: &CounterPrefix,
-) -> Result<Vec<(CounterKey, i64)>, Fault> {
+    most: usize,
+) -> Result<Option<Vec<(CounterKey, i64)>>, Fault> {
     let counters = transaction.open_table(COUNTERS)?;
     let prefix = of.to_bytes();
     let mut found = Vec::new();
@@ -84,10 +86,13 @@ pub(super) fn counters(
         if !key.value().starts_with(&prefix) {
             break;
         }
+        if found.len() == most {
+            return Ok(None);
+        }
         let key = CounterKey::from_bytes(key.value()).ok_or(Fault::Row("counters"))?;
         found.push((key, value.value()));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 pub(super) fn audit(
