@@ -76,6 +76,39 @@ pub struct Happened {
     pub bricked: u64,
 }
 
+impl Happened {
+    /// What has happened in another fleet as well.
+    pub const fn add(&mut self, other: &Self) {
+        // Whoever counts something new is made to add it here.
+        let Self {
+            lost,
+            doubled,
+            device_crashes,
+            server_crashes,
+            torn_commits,
+            failed_commits,
+            clock_jumps,
+            wrong_clocks,
+            broken_connections,
+            check_ins,
+            offers,
+            bricked,
+        } = *other;
+        self.lost += lost;
+        self.doubled += doubled;
+        self.device_crashes += device_crashes;
+        self.server_crashes += server_crashes;
+        self.torn_commits += torn_commits;
+        self.failed_commits += failed_commits;
+        self.clock_jumps += clock_jumps;
+        self.wrong_clocks += wrong_clocks;
+        self.broken_connections += broken_connections;
+        self.check_ins += check_ins;
+        self.offers += offers;
+        self.bricked += bricked;
+    }
+}
+
 /// How many devices of each kind a fleet has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds {

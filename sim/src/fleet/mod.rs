@@ -326,6 +326,12 @@ impl Fleet {
         }
     }
 
+    /// Whether every device that can still speak has this revision.
+    #[must_use]
+    pub fn is_everybody_at(&self, revision: u32) -> bool {
+        self.devices.iter().all(|device| device.is_brick() || device.revision() == revision)
+    }
+
     /// How many devices have this revision.
     #[must_use]
     pub fn having(&self, revision: u32) -> usize {
@@ -629,8 +635,7 @@ impl Fleet {
             if self.is_cut() {
                 return;
             }
-            self.watch.campaign(&self.server, id, self.seed).await;
-            match self.record(id).await {
+            match self.watch.campaign(&self.server, id, self.seed).await {
                 record if record.state == CampaignState::Trialled => {
                     let _ = self.server.promote_campaign(&approver(), id).await;
                 }

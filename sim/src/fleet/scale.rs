@@ -142,6 +142,14 @@ impl Scale {
         id
     }
 
+    /// Stops a campaign.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub async fn stop_campaign(&self, campaign: CampaignId) {
+        self.server.stop_campaign(&operator(), campaign, "another").await.expect("a stop");
+    }
+
     /// The pages that people look at.
     ///
     /// # Panics
@@ -159,7 +167,7 @@ impl Scale {
     /// # Panics
     /// If it gets none.
     pub async fn reader(&self, name: &str, campaign: CampaignId) -> (DeviceIdBuf, OfferId, Bytes) {
-        self.server.stop_campaign(&operator(), campaign, "another").await.expect("a stop");
+        self.stop_campaign(campaign).await;
         let id = DeviceIdBuf::new(name).expect("an id");
         super::parts::register(&self.server, &self.product, core::slice::from_ref(&id)).await;
         let mut plan = super::plan();

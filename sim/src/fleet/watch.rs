@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use ota_core::fleet::records::{AttemptPhase, CampaignState, DailyWindow, Date, Schedule};
+use ota_core::fleet::records::{AttemptPhase, Campaign, CampaignState, DailyWindow, Date, Schedule};
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Timestamp;
@@ -93,8 +93,8 @@ impl Watch {
         self.accepted.insert((id, stage));
     }
 
-    /// A campaign after a tick.
-    pub(super) async fn campaign(&mut self, server: &Server, id: CampaignId, seed: u64) {
+    /// A campaign after a tick: its record, if nothing is wrong with it.
+    pub(super) async fn campaign(&mut self, server: &Server, id: CampaignId, seed: u64) -> Campaign {
         let progress = server.progress(&operator(), id).await.expect("progress");
         let campaign = &progress.campaign;
         self.by_release.insert(campaign.release, id);
@@ -121,6 +121,7 @@ impl Watch {
             assert!(confirmed(&progress, 0) > 0, "seed {seed}: campaign {id} went on without its trial");
         }
         self.limits(&progress, seed);
+        progress.campaign
     }
 
     /// Counters are what the records say, and the audit chain is whole.

@@ -17,9 +17,13 @@ use ota_core::time::Timestamp;
 use ota_core::wire::{Down, Part, Up, Want, WantBlocks};
 use ota_sim::fleet::scale::{self, Scale};
 use ota_storage::redb::{RedbOptions, RedbStore};
+use redb::{Database, TableDefinition};
 
 /// How many devices one commit of the loader registers.
 const BATCH: u64 = 4_000;
+/// How many campaigns are made for the median.
+const CAMPAIGNS: u64 = 21;
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
@@ -43,9 +47,9 @@ async fn main() {
     println!("| longest wait of a check-in meanwhile | {waited:.0} ms |");
     println!("| disk per idle device after compaction | {} bytes |", on_disk(&path) / devices.max(1));
 
-    let before = Instant::now();
-    let campaign = scale.start_campaign().await;
-    println!("| create, approve and start a staged campaign | {:.1} ms |", ms(before));
+    let (campaign, ours, bare) = campaigns(&scale, folder.path()).await;
+    println!("| create, approve and start a staged campaign, median of {CAMPAIGNS} | {ours:.1} ms |");
+    println!("| as many bare durable commits of redb, in turns with them | {bare:.1} ms |");
     let before = Instant::now();
     black_box(scale.overview(campaign).await);
     println!("| overview: progress of the campaign and fleet by revision | {:.1} ms |", ms(before));
@@ -60,6 +64,37 @@ async fn main() {
     blocks(&scale, campaign).await;
     println!("| most memory that the process took | {} MiB |", peak_memory_mib());
     println!("<!-- /bench -->");
+}
+
+/// Makes, approves and starts campaigns, each followed by three commits of one row to a database beside: what both
+/// take in the median, in milliseconds. The last campaign goes on.
+async fn campaigns(scale: &Scale, folder: &Path) -> (CampaignId, f64, f64) {
+    let database = Database::create(folder.join("bare.redb")).expect("a database");
+    let (mut ours, mut bare, mut last) = (Vec::new(), Vec::new(), None);
+    for number in 0..CAMPAIGNS {
+        if let Some(before) = last {
+            scale.stop_campaign(before).await;
+        }
+        let before = Instant::now();
+        last = Some(scale.start_campaign().await);
+        ours.push(ms(before));
+        let before = Instant::now();
+        for step in 0..3 {
+            let mut transaction = database.begin_write().expect("a transaction");
+            transaction.set_quick_repair(true);
+            let mut table = transaction.open_table(ROWS).expect("a table");
+            table.insert(number * 3 + step, [7; 600].as_slice()).expect("an insert");
+            drop(table);
+            transaction.commit().expect("a commit");
+        }
+        bare.push(ms(before));
+    }
+    (last.expect("a campaign"), median(ours), median(bare))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// What a file takes up on the disk: it is longer than that where nothing was ever written.

@@ -1,6 +1,8 @@
-//! The fleet's store in redb: durable check-ins beside a bare loop, and what a million devices cost.
+//! The fleet's store in redb: durable check-ins and attempts beside bare loops, and what a million devices cost.
 //!
 //! `-- SIZE...` chooses how many devices to load (1000000 unless said otherwise).
+
+mod attempts;
 
 use core::hint::black_box;
 use core::time::Duration;
@@ -19,6 +21,8 @@ use redb::{Database, TableDefinition};
 const FLEET: u64 = 100_000;
 /// Pairs of runs for each batch size; the median of their ratios counts.
 const PAIRS: usize = 7;
+/// How much one commit takes in.
+const BATCHES: [usize; 4] = [1, 16, 256, 4096];
 /// How long one run lasts at least.
 const RUN: Duration = Duration::from_millis(700);
 const T0: Timestamp = Timestamp(1_800_000_000_000);
@@ -40,6 +44,8 @@ async fn main() {
     println!("<!-- bench: store -->");
     compare(folder.path()).await;
     println!();
+    compare_attempts(folder.path()).await;
+    println!();
     scale(folder.path(), &sizes).await;
     println!("<!-- /bench -->");
 }
@@ -58,31 +64,53 @@ async fn compare(folder: &Path) {
     println!();
     println!("| check-ins in a commit | store | bare loop, same rows | ratio |");
     println!("|---:|---:|---:|---:|");
-    for batch in [1, 16, 256, 4096] {
+    for batch in BATCHES {
         let mut runs = Vec::new();
         for _ in 0..PAIRS {
             let store = rate(batch, async |batch| ours.commit(batch).await).await;
-            let loops = rate(batch, async |batch| bare.commit(batch)).await;
-            runs.push((store, loops, store / loops));
+            runs.push((store, rate(batch, async |batch| bare.commit(batch)).await));
         }
-        let median = |of: fn(&(f64, f64, f64)) -> f64| {
-            let mut values: Vec<f64> = runs.iter().map(of).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        println!(
-            "| {batch} | {:.0} | {:.0} | {:.2} |",
-            median(|it| it.0),
-            median(|it| it.1),
-            median(|it| it.2)
-        );
+        tell(batch, &runs);
     }
     let rate = callers(ours).await;
     println!();
     println!("512 callers at once with one check-in each share commits: {rate:.0} check-ins per second.");
 }
 
-/// Check-ins per second of a run, of which only the commits count.
+/// Steps of attempts through the store beside the same rows written by a bare loop.
+async fn compare_attempts(folder: &Path) {
+    let mut ours = attempts::Stored::open(&folder.join("attempts"), FLEET, T0).await;
+    let mut bare = attempts::Bare::open(&folder.join("bare attempts"), FLEET, T0);
+    let steps = attempts::WAY.len();
+    println!(
+        "Durable steps of attempts per second, {steps} to an attempt: the device, its attempt with two places, and \
+         counters. The same conditions."
+    );
+    println!();
+    println!("| steps in a commit | store | bare loop, same rows | ratio |");
+    println!("|---:|---:|---:|---:|");
+    for batch in BATCHES {
+        let mut runs = Vec::new();
+        for _ in 0..PAIRS {
+            let store = rate(batch, async |batch| ours.commit(batch).await).await;
+            runs.push((store, rate(batch, async |batch| bare.commit(batch)).await));
+        }
+        tell(batch, &runs);
+    }
+}
+
+/// Prints a line of medians: the store's rates, the loop's, and those of the pairs' ratios.
+fn tell(batch: usize, runs: &[(f64, f64)]) {
+    let median = |of: fn(&(f64, f64)) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let (store, bare) = (median(|it| it.0), median(|it| it.1));
+    println!("| {batch} | {store:.0} | {bare:.0} | {:.2} |", median(|it| it.0 / it.1));
+}
+
+/// What was committed per second of a run, of which only the commits count.
 async fn rate(batch: usize, mut commit: impl AsyncFnMut(usize) -> Duration) -> f64 {
     let mut spent = Duration::ZERO;
     let mut done = 0_u32;
