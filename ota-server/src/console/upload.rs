@@ -169,7 +169,7 @@ fn page(viewer: &Viewer, id: &ProductIdBuf, title: &str, fields: &Fields, wrong:
         noscript {
             div.note.warn { strong { "Uploading in the browser needs JavaScript" } pre { "ota package upload --product " (id) " package.toml" } }
         }
-        form.panel method="post" action=(action) data-upload=(format!("/api/v1{}/files", product_path(id))) data-csrf=(viewer.csrf()) {
+        form.panel method="post" action=(action) data-upload=(format!("/api/v1{}/uploads", product_path(id))) data-csrf=(viewer.csrf()) {
             (viewer.proof())
             (wrong.summary())
             div.drop hidden data-drop tabindex="-1" {

@@ -44,6 +44,7 @@ mod uploads;
 mod versions;
 
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -66,6 +67,11 @@ pub type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;
 pub struct Options {
     /// Largest file that can be uploaded, in bytes.
     pub file_bytes_max: u64,
+    /// Where uploads that go on over several requests are gathered: a folder of this process alone. What a killed process
+    /// has left there is gone on with. `None` takes one among the system's temporary folders, which goes with the router.
+    pub staging: Option<PathBuf>,
+    /// How much such uploads may hold together, in bytes; at least one of the largest files always fits.
+    pub staged_bytes_max: u64,
     /// How long an upload that goes on over several requests may rest before it is dropped.
     pub upload_idle_max: Duration,
     /// What `GET /api/v1/installation` tells.
@@ -85,10 +91,12 @@ impl Options {
 }
 
 impl Default for Options {
-    /// 4 GiB for a file, 15 minutes for an upload that rests, nothing told about the installation, ready when the store is.
+    /// 4 GiB for a file, 16 GiB for unfinished uploads, 15 minutes for one that rests, nothing told about the installation, ready when the store is.
     fn default() -> Self {
         Self {
             file_bytes_max: 4 << 30,
+            staging: None,
+            staged_bytes_max: 16 << 30,
             upload_idle_max: Duration::from_secs(15 * 60),
             installation: InstallationView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,6 +129,7 @@ pub fn router(server: Server, options: Options) -> Router {
 
 /// The API with more beside it, all behind the same guard.
 pub(crate) fn router_with(server: Server, options: Options, more: Router<Api>) -> Router {
+    let uploads = uploads::Uploads::open(&options, &hex(&server.random::<16>()));
     let api = Api {
         server,
         options: Arc::new(options),
@@ -128,7 +137,7 @@ pub(crate) fn router_with(server: Server, options: Options, more: Router<Api>) -
         answers: Arc::default(),
         live: Arc::default(),
         requests: Arc::default(),
-        uploads: Arc::default(),
+        uploads,
     };
     routes::router(api, more)
 }

@@ -1,38 +1,56 @@
-//! Uploads that survive a broken connection, after draft-ietf-httpbis-resumable-upload: what has arrived stays, the caller
-//! asks how much that is, and sends the rest.
+//! Uploads that survive a broken connection and a restart of the server, after draft-ietf-httpbis-resumable-upload: what
+//! has arrived stays, the caller asks how much that is, and sends the rest.
 //!
-//! What has arrived goes on to the store of files, where an unfinished upload cannot be read; the server that began it
-//! remembers the hashes so far and holds the last few pieces, so that memory does not grow with files. One that nobody goes on with is dropped after [`Options::upload_idle_max`](super::Options::upload_idle_max), or when
-//! the server ends; nothing of it remains. Only whoever began it can see it.
+//! What has arrived lies in a folder of this server's own ([`Options::staging`](super::Options::staging)) until the last
+//! piece is there, and goes to the store of files in one go then. So an unfinished upload costs disk and no memory, can be
+//! gone on with after the server was killed, and leaves nothing in an object store, where parts that nobody finished
+//! could neither be read again nor found. One that nobody goes on with is dropped after
+//! [`Options::upload_idle_max`](super::Options::upload_idle_max). Only whoever began it can see it.
+//!
+//! Of two requests for one upload the later one counts, from the moment it comes: its connection is alive, and the other's
+//! may be dead. Whichever it is that breaks, writing to the disk runs to its end, so that the offset is always true.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+mod staged;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt as _;
 use ota_core::text::ProductIdBuf;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use self::staged::{About, Refused, Staged, open_all};
 use super::answer::{Created, Done, Reply};
 use super::auth::Caller;
 use super::body::{ContentBody, UploadView};
 use super::input::{Ask, Id, PathId};
 use super::openapi::{Operation, Part};
 use super::releases::{STALL_MAX, UploadQuery};
-use super::{Api, Problem, hex};
-use crate::server::Upload;
+use super::{Api, Options, Problem, hex};
+use crate::rules::permission::Principal;
 
-/// Uploads at a time of one server, and of one person. With parts of 5 MiB, as object stores want them, each takes up to
-/// 30 MiB of memory for a file and its block map; in a folder 2 MiB.
+/// Unfinished uploads of one server, and of one person.
 const UPLOADS_MAX: usize = 32;
 const UPLOADS_OF_ONE_MAX: usize = 16;
+/// Files that are sent in one request at a time, and of one person. With parts of 5 MiB, as object stores want them, each
+/// takes up to 30 MiB of memory for itself and its block map; in a folder 2 MiB.
+const AT_ONCE_MAX: usize = 8;
+const AT_ONCE_OF_ONE_MAX: usize = 4;
+/// Complete uploads that go to the store of files at a time, each with as much memory; the others wait for their turn.
+const FINISHING_MAX: usize = 4;
+/// How much of a complete upload is handed to the store of files at once.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// The id of an upload: unpredictable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,24 +77,31 @@ impl PathId for UploadId {
 struct Entry {
     owner: String,
     product: ProductIdBuf,
-    /// Whoever writes holds it.
-    progress: tokio::sync::Mutex<Progress>,
-    /// How much has arrived.
-    offset: AtomicU64,
-    /// The number of the request whose turn it is: a new one ends the one before, whose connection may be dead.
-    turn: AtomicU64,
-    interrupt: Notify,
+    staged: Arc<Mutex<Staged>>,
+    /// Bytes that have arrived, as [`Staged`] knows them: for the sum over all uploads.
+    arrived: AtomicU64,
+    /// The latest turn, and what tells requests that wait for bytes that theirs may be over.
+    latest: AtomicU64,
+    overtaken: Notify,
+    /// Whoever takes it to the store of files holds it.
+    finishing: tokio::sync::Mutex<()>,
     touched: Mutex<Instant>,
 }
 
-enum Progress {
-    Open(Box<Upload>),
-    Complete(ContentBody),
-    /// It cannot go on: it grew too large, or the store of files failed in the middle.
-    Lost,
-}
-
 impl Entry {
+    fn new(product: ProductIdBuf, staged: Staged) -> Self {
+        Self {
+            owner: staged.about().owner.clone(),
+            product,
+            arrived: AtomicU64::new(if staged.about().content.is_some() { 0 } else { staged.offset() }),
+            staged: Arc::new(Mutex::new(staged)),
+            latest: AtomicU64::new(0),
+            overtaken: Notify::new(),
+            finishing: tokio::sync::Mutex::new(()),
+            touched: Mutex::new(Instant::now()),
+        }
+    }
+
     fn touch(&self) {
         *self.touched.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -84,13 +109,44 @@ impl Entry {
     fn touched(&self) -> Instant {
         *self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Does something with what has arrived, where blocking holds nobody up. It runs to its end even if nobody waits for
+    /// it any more.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Staged) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let staged = Arc::clone(&self.staged);
+        let work = move || work(&mut staged.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await.map_err(|why| Problem::internal(why.to_string()))
+    }
+
+    /// Ends the requests of earlier turns.
+    fn overtake(&self, turn: u64) {
+        self.latest.fetch_max(turn, Ordering::SeqCst);
+        self.overtaken.notify_waiters();
+    }
+
+    /// Drops what has arrived, and ends whichever request still sends.
+    async fn drop_all(&self) -> Result<(), Problem> {
+        let dropped = self.with(Staged::drop_all).await;
+        self.arrived.store(0, Ordering::SeqCst);
+        self.overtake(u64::MAX);
+        dropped
+    }
 }
 
 /// The uploads of a server: those that go on over several requests, by their ids, and who is sending a file in one.
-#[derive(Default)]
 pub(super) struct Uploads {
+    folder: PathBuf,
+    /// Whether the folder goes with us.
+    is_temporary: bool,
+    bytes_max: u64,
+    idle_max: Duration,
     resumable: Mutex<HashMap<String, Arc<Entry>>>,
     at_once: Mutex<Vec<String>>,
+    finishing: Semaphore,
+    is_watched: AtomicBool,
 }
 
 /// A place among those who upload at a time.
@@ -108,41 +164,109 @@ impl Drop for Place {
     }
 }
 
+impl Drop for Uploads {
+    fn drop(&mut self) {
+        if self.is_temporary {
+            // It may never have been made.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
 impl Uploads {
-    /// Takes a place for a file that is sent in one request.
-    pub(super) fn place(self: &Arc<Self>, owner: &str) -> Result<Place, Problem> {
-        let all = self.all();
-        self.demand_room(&all, owner)?;
-        self.at_once.lock().unwrap_or_else(PoisonError::into_inner).push(owner.to_owned());
-        drop(all);
-        Ok(Place { uploads: Arc::clone(self), owner: owner.to_owned() })
+    /// Opens what an earlier process has left; `name` is unpredictable, for a folder of the system's temporary ones.
+    pub(super) fn open(options: &Options, name: &str) -> Arc<Self> {
+        let temporary = || std::env::temp_dir().join(format!("ota-uploads-{name}"));
+        let folder = options.staging.clone().unwrap_or_else(temporary);
+        let is_id = |text: &str| UploadId::read(text).is_ok();
+        let entry = |(id, staged): (String, Staged)| {
+            let product = staged.about().product.parse().ok()?;
+            Some((id, Arc::new(Entry::new(product, staged))))
+        };
+        let uploads = Arc::new(Self {
+            resumable: Mutex::new(open_all(&folder, is_id).into_iter().filter_map(entry).collect()),
+            folder,
+            is_temporary: options.staging.is_none(),
+            bytes_max: options.staged_bytes_max.max(options.file_bytes_max),
+            idle_max: options.upload_idle_max,
+            at_once: Mutex::default(),
+            finishing: Semaphore::new(FINISHING_MAX),
+            is_watched: AtomicBool::new(false),
+        });
+        if tokio::runtime::Handle::try_current().is_ok() {
+            uploads.watch_found();
+        }
+        uploads
     }
 
-    fn demand_room(&self, all: &HashMap<String, Arc<Entry>>, owner: &str) -> Result<(), Problem> {
-        let at_once = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = all.values().filter(|one| one.owner == owner).count()
-            + at_once.iter().filter(|one| *one == owner).count();
-        if all.len() + at_once.len() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
-            let why = "too many uploads are unfinished: go on with them or remove them";
-            return Err(Problem::too_many(why, 60));
+    /// Watches what an earlier process has left, from the first call on: outside of a runtime nobody could.
+    fn watch_found(self: &Arc<Self>) {
+        if !self.is_watched.swap(true, Ordering::SeqCst) {
+            let found: Vec<String> = self.all().keys().cloned().collect();
+            for id in found {
+                tokio::spawn(Self::watch(Arc::downgrade(self), id, self.idle_max));
+            }
         }
-        Ok(())
+    }
+
+    /// Takes a place for a file that is sent in one request.
+    pub(super) fn place(self: &Arc<Self>, owner: &str) -> Result<Place, Problem> {
+        let mut at_once = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = at_once.iter().filter(|one| *one == owner).count();
+        if at_once.len() >= AT_ONCE_MAX || own >= AT_ONCE_OF_ONE_MAX {
+            let why = "too many files are being sent in one request each: send them one after the other, or begin an \
+                       upload that goes on over several requests";
+            return Err(Problem::too_many(why, 10));
+        }
+        at_once.push(owner.to_owned());
+        drop(at_once);
+        Ok(Place { uploads: Arc::clone(self), owner: owner.to_owned() })
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Entry>>> {
         self.resumable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, id: &UploadId, owner: &str) -> Result<Arc<Entry>, Problem> {
+    fn of(self: &Arc<Self>, id: &UploadId, owner: &str) -> Result<Arc<Entry>, Problem> {
+        self.watch_found();
         let found = self.all().get(&id.0).filter(|entry| entry.owner == owner).cloned();
         found.ok_or_else(|| Problem::not_found("there is no such upload, or not any more: begin it anew"))
     }
 
+    fn demand_room(all: &HashMap<String, Arc<Entry>>, owner: &str) -> Result<(), Problem> {
+        let own = all.values().filter(|one| one.owner == owner).count();
+        if all.len() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
+            let why = "too many uploads are unfinished: go on with them or remove them";
+            return Err(Problem::too_many(why, 60));
+        }
+        Ok(())
+    }
+
     fn add(&self, id: &str, entry: Arc<Entry>) -> Result<(), Problem> {
         let mut all = self.all();
-        self.demand_room(&all, &entry.owner)?;
+        Self::demand_room(&all, &entry.owner)?;
         all.insert(id.to_owned(), entry);
         Ok(())
+    }
+
+    /// Whether the disk may take so much more for what is unfinished. A few requests at a time may each add what they
+    /// hold beyond that.
+    fn demand_bytes(&self, more: u64) -> Result<(), Problem> {
+        let held: u64 = self.all().values().map(|entry| entry.arrived.load(Ordering::SeqCst)).sum();
+        if held.saturating_add(more) <= self.bytes_max {
+            return Ok(());
+        }
+        let detail = format!(
+            "unfinished uploads hold {held} bytes already, and this server keeps {} at most; what has arrived of this \
+             one stays for {} minutes",
+            self.bytes_max,
+            self.idle_max.as_secs() / 60
+        );
+        let what =
+            "finish or remove other uploads and go on with this one, or have http.staged_mib_max raised";
+        let title = "Too much is unfinished";
+        let problem = Problem::new(StatusCode::INSUFFICIENT_STORAGE, "staging-full", title, detail, what);
+        Err(Problem { retry_after: Some(60), ..problem })
     }
 
     /// Drops an upload that nobody goes on with. Ends with the upload or with the server.
@@ -154,12 +278,14 @@ impl Uploads {
             };
             tokio::time::sleep_until(due).await;
             let Some(uploads) = uploads.upgrade() else { return };
-            let mut all = uploads.all();
-            let is_idle = all.get(&id).is_some_and(|entry| entry.touched() + idle_max <= Instant::now());
-            if is_idle && let Some(entry) = all.remove(&id) {
+            let idle = {
+                let mut all = uploads.all();
+                let is_idle = all.get(&id).is_some_and(|entry| entry.touched() + idle_max <= Instant::now());
+                if is_idle { all.remove(&id) } else { None }
+            };
+            if let Some(entry) = idle {
                 // Whoever still writes to it has stood still for as long.
-                entry.turn.fetch_add(1, Ordering::SeqCst);
-                entry.interrupt.notify_waiters();
+                let _ = entry.drop_all().await;
             }
         }
     }
@@ -169,6 +295,8 @@ impl Uploads {
 pub(super) struct Piece {
     offset: u64,
     is_last: bool,
+    /// How many bytes it has, if it says so.
+    length: Option<u64>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Piece {
@@ -182,7 +310,8 @@ impl<S: Sync> FromRequestParts<S> for Piece {
             None | Some("?0") => false,
             Some(_) => return Err(Problem::invalid("upload-complete: expected ?1 or ?0")),
         };
-        Ok(Self { offset, is_last })
+        let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Self { offset, is_last, length })
     }
 }
 
@@ -204,34 +333,39 @@ pub(super) async fn begin(
     Id(product): Id<ProductIdBuf>,
     Ask(query): Ask<UploadQuery>,
 ) -> Result<Created<UploadView>, Problem> {
-    let upload = api.server.upload(&by, &product, query.unit()?).await?;
+    let unit = query.unit()?;
+    api.server.may_upload(&by, &product)?;
+    api.uploads.watch_found();
+    Uploads::demand_room(&api.uploads.all(), by.name())?;
     let id = hex(&api.server.random::<16>());
-    let entry = Entry {
-        owner: by.name().to_owned(),
-        product,
-        progress: tokio::sync::Mutex::new(Progress::Open(Box::new(upload))),
-        offset: AtomicU64::new(0),
-        turn: AtomicU64::new(0),
-        interrupt: Notify::new(),
-        touched: Mutex::new(Instant::now()),
-    };
-    api.uploads.add(&id, Arc::new(entry))?;
-    tokio::spawn(Uploads::watch(Arc::downgrade(&api.uploads), id.clone(), api.options.upload_idle_max));
+    let (owner, content) = (by.name().to_owned(), None);
+    let about = About { owner, product: product.to_string(), unit, offset: 0, content };
+    let staged = tokio::task::spawn_blocking({
+        let (folder, id) = (api.uploads.folder.clone(), id.clone());
+        move || Staged::begin(&folder, &id, about)
+    });
+    let staged = staged.await.map_err(|why| Problem::internal(why.to_string()))?;
+    let entry = Arc::new(Entry::new(product, staged.map_err(|why| disk(&why))?));
+    if let Err(full) = api.uploads.add(&id, Arc::clone(&entry)) {
+        entry.drop_all().await?;
+        return Err(full);
+    }
+    tokio::spawn(Uploads::watch(Arc::downgrade(&api.uploads), id.clone(), api.uploads.idle_max));
     Ok(Created(UploadView { id, offset: 0, content: None }))
 }
 
-/// Tells how much has arrived.
+/// Tells how much has arrived. Whatever is told stays, even if the server is killed.
 pub(super) async fn show(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(id): Id<UploadId>,
 ) -> Result<Reply<UploadView>, Problem> {
     let entry = api.uploads.of(&id, by.name())?;
-    let offset = entry.offset.load(Ordering::SeqCst);
-    let content = match entry.progress.try_lock().as_deref() {
-        Ok(Progress::Complete(content)) => Some(content.clone()),
-        _ => None,
+    let view = |staged: &mut Staged| {
+        let synced = staged.sync();
+        synced.map(|()| (staged.offset(), staged.about().content.clone()))
     };
+    let (offset, content) = entry.with(view).await?.map_err(|why| disk(&why))?;
     Ok(Reply(UploadView { id: id.0, offset, content }))
 }
 
@@ -243,8 +377,7 @@ pub(super) async fn remove(
 ) -> Result<Done, Problem> {
     if let Ok(entry) = api.uploads.of(&id, by.name()) {
         api.uploads.all().remove(&id.0);
-        entry.turn.fetch_add(1, Ordering::SeqCst);
-        entry.interrupt.notify_waiters();
+        entry.drop_all().await?;
     }
     Ok(Done)
 }
@@ -260,14 +393,13 @@ pub(super) async fn append(
     let entry = api.uploads.of(&id, by.name())?;
     // The right to upload may have been taken away meanwhile.
     api.server.may_upload(&by, &entry.product)?;
-    let turn = entry.turn.fetch_add(1, Ordering::SeqCst) + 1;
-    entry.interrupt.notify_waiters();
-    let mut progress = entry.progress.lock().await;
     entry.touch();
-    let offset = entry.offset.load(Ordering::SeqCst);
-    if let Progress::Complete(content) = &*progress {
+    let turn = |staged: &mut Staged| (staged.take_turn(), staged.about().content.clone());
+    let ((turn, offset), content) = entry.with(turn).await?;
+    entry.overtake(turn);
+    if content.is_some() {
         // The answer to the last piece was lost.
-        return Ok(Reply(UploadView { id: id.0, offset, content: Some(content.clone()) }));
+        return Ok(Reply(UploadView { id: id.0, offset, content }));
     }
     if piece.offset != offset {
         return Err(Problem::new(
@@ -278,69 +410,146 @@ pub(super) async fn append(
             "ask how much has arrived, and send the rest from there",
         ));
     }
-    let taken = take(&entry, &mut progress, turn, bytes, api.options.file_bytes_max).await;
-    if matches!(&*progress, Progress::Lost) {
-        api.uploads.all().remove(&id.0);
+    let taken = take(&api, &entry, turn, offset, &piece, bytes).await;
+    // Also of what breaks off, so that a killed server loses as little as can be.
+    let synced = entry.with(|staged| staged.sync().map(|()| staged.offset())).await?;
+    match taken {
+        Ok(()) => {}
+        Err(TakeError::BrokeOff(problem)) => return Err(problem),
+        Err(TakeError::TooLarge(problem)) => {
+            api.uploads.all().remove(&id.0);
+            entry.drop_all().await?;
+            return Err(problem);
+        }
     }
-    taken?;
-    let content = if piece.is_last { Some(finish(&mut progress).await?) } else { None };
+    let offset = synced.map_err(|why| disk(&why))?;
     entry.touch();
-    Ok(Reply(UploadView { id: id.0, offset: entry.offset.load(Ordering::SeqCst), content }))
+    if !piece.is_last {
+        return Ok(Reply(UploadView { id: id.0, offset, content: None }));
+    }
+    entry.with(move |staged| staged.close(turn)).await?.map_err(refused)?;
+    // A connection that breaks now does not keep it from being finished.
+    let finished = tokio::spawn(finish(api, by, entry)).await;
+    let content = finished.map_err(|why| Problem::internal(why.to_string()))??;
+    Ok(Reply(UploadView { id: id.0, offset, content: Some(content) }))
 }
 
-/// Adds what comes to the upload. Whatever interrupts it, what has arrived stays, unless the upload is lost with it.
+enum TakeError {
+    /// It can never be finished.
+    TooLarge(Problem),
+    /// What has arrived stays.
+    BrokeOff(Problem),
+}
+
+/// Adds what comes to the upload.
 async fn take(
+    api: &Api,
     entry: &Entry,
-    progress: &mut Progress,
     turn: u64,
+    from: u64,
+    piece: &Piece,
     mut bytes: Body,
-    limit: u64,
-) -> Result<(), Problem> {
-    let interrupted = |why: String| Err(Problem::invalid(why));
+) -> Result<(), TakeError> {
+    let broke_off = |why: String| Err(TakeError::BrokeOff(Problem::invalid(why)));
+    let limit = api.options.file_bytes_max;
+    let mut offset = from;
     loop {
-        let newer = entry.interrupt.notified();
+        let newer = entry.overtaken.notified();
         tokio::pin!(newer);
         newer.as_mut().enable();
-        if entry.turn.load(Ordering::SeqCst) != turn {
-            return interrupted("another request goes on with this upload".to_owned());
+        if entry.latest.load(Ordering::SeqCst) != turn {
+            return Err(TakeError::BrokeOff(refused(Refused::Overtaken)));
         }
         let frame = tokio::select! {
             frame = tokio::time::timeout(STALL_MAX, bytes.frame()) => frame,
             () = newer => continue,
         };
         let data = match frame {
-            Err(_) => return interrupted("the upload stood still for 60 s".to_owned()),
+            Err(_) => return broke_off("the upload stood still for 60 s".to_owned()),
+            Ok(None) if piece.length.is_some_and(|length| offset.saturating_sub(from) < length) => {
+                return broke_off("the upload broke off before its end".to_owned());
+            }
             Ok(None) => return Ok(()),
-            Ok(Some(Err(why))) => return interrupted(format!("the upload broke off: {why}")),
+            Ok(Some(Err(why))) => return broke_off(format!("the upload broke off: {why}")),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_else(|_| Bytes::new()),
         };
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-        let offset = entry.offset.load(Ordering::SeqCst).saturating_add(length);
-        if offset > limit {
-            *progress = Progress::Lost;
-            return Err(Problem::too_large(format!("a file has at most {limit} bytes")));
+        if offset.saturating_add(length) > limit {
+            return Err(TakeError::TooLarge(Problem::too_large(format!("a file has at most {limit} bytes"))));
         }
-        let Progress::Open(upload) = progress else { return Err(lost()) };
-        if let Err(why) = upload.write(data).await {
-            *progress = Progress::Lost;
-            return Err(why.into());
-        }
-        entry.offset.store(offset, Ordering::SeqCst);
+        api.uploads.demand_bytes(length).map_err(TakeError::BrokeOff)?;
+        let written = entry.with(move |staged| staged.write(turn, &data)).await;
+        offset = written.and_then(|written| written.map_err(refused)).map_err(TakeError::BrokeOff)?;
+        entry.arrived.store(offset, Ordering::SeqCst);
         entry.touch();
     }
 }
 
-async fn finish(progress: &mut Progress) -> Result<ContentBody, Problem> {
-    match core::mem::replace(progress, Progress::Lost) {
-        Progress::Open(upload) => {
-            let content: ContentBody = upload.finish().await?.into();
-            *progress = Progress::Complete(content.clone());
-            Ok(content)
+/// Takes a complete upload to the store of files. If that fails, it can be tried again by a last piece without bytes.
+async fn finish(api: Api, by: Principal, entry: Arc<Entry>) -> Result<ContentBody, Problem> {
+    // Of several who ask for it the first does it.
+    let finishing = entry.finishing.lock().await;
+    let outcome = match entry.with(|staged| staged.about().content.clone()).await? {
+        Some(content) => Ok(content),
+        None => store(&api, &by, &entry).await,
+    };
+    match &outcome {
+        Ok(content) => {
+            let content = content.clone();
+            if let Err(why) = entry.with(move |staged| staged.complete(content)).await? {
+                tracing::warn!(%why, "a complete upload will be forgotten with this process");
+            }
+            entry.arrived.store(0, Ordering::SeqCst);
         }
-        _ => Err(lost()),
+        Err(_) => entry.with(Staged::reopen).await?,
+    }
+    entry.touch();
+    drop(finishing);
+    outcome
+}
+
+async fn store(api: &Api, by: &Principal, entry: &Entry) -> Result<ContentBody, Problem> {
+    let _place = api.uploads.finishing.acquire().await.map_err(|why| Problem::internal(why.to_string()))?;
+    let unit = entry.with(Staged::shut).await?;
+    let mut upload = api.server.upload(by, &entry.product, unit).await?;
+    let mut from = 0;
+    loop {
+        let read = move |staged: &mut Staged| staged.read(from, PIECE_BYTES);
+        let piece = entry.with(read).await?.map_err(|why| match why.kind() {
+            io::ErrorKind::NotFound => refused(Refused::Overtaken),
+            _ => disk(&why),
+        })?;
+        if piece.is_empty() {
+            break;
+        }
+        from = from.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        upload.write(piece.into()).await?;
+        entry.touch();
+    }
+    Ok(upload.finish().await?.into())
+}
+
+fn refused(why: Refused) -> Problem {
+    match why {
+        Refused::Overtaken => Problem::invalid("another request goes on with this upload, or it was removed"),
+        Refused::Closed => Problem::invalid("the upload has its last piece already"),
+        Refused::Disk(why) => disk(&why),
     }
 }
 
-fn lost() -> Problem {
-    Problem::not_found("what had arrived of this upload was lost: begin it anew")
+/// What the disk says where uploads are gathered.
+fn disk(why: &io::Error) -> Problem {
+    let detail = format!("what has arrived of the upload cannot be kept: {why}");
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Problem::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "staging-full",
+                "There is no room for the upload",
+                detail,
+                "make room where the server keeps its data, then go on with the upload",
+            )
+        }
+        _ => Problem::internal(detail),
+    }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! ota.redb             the store
 //! files/               uploaded files by their content
+//! staging/             what has arrived of uploads that are not finished
 //! assignment-key.pem   signs the server's word to devices, and nothing else
 //! wrapping.key         wraps the secrets in the store: keep a copy of it apart from copies of the store
 //! audit-key.pem        signs ends of the audit chain, and nothing else
@@ -93,6 +94,12 @@ impl Installation {
     #[must_use]
     pub fn files(&self) -> PathBuf {
         self.folder.join("files")
+    }
+
+    /// The folder of what has arrived of unfinished uploads.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.folder.join("staging")
     }
 
     /// The folder of copies of the store.

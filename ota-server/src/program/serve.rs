@@ -151,6 +151,8 @@ impl Running {
         let options = http::Options {
             bearers: oidc.map(|oidc| Arc::new(oidc) as _),
             file_bytes_max: settings.file_bytes_max,
+            staging: Some(installation.staging()),
+            staged_bytes_max: settings.staged_bytes_max,
             installation: InstallationView {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 assignment_key: Some(public.to_string()),

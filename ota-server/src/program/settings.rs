@@ -132,6 +132,12 @@ pub const SETTINGS: &[Setting] = &[
         "the largest file that can be uploaded, in MiB",
     ),
     setting(
+        "http.staged_mib_max",
+        "16384",
+        "a number from 1 to 1048576",
+        "how much unfinished uploads may hold together in the data folder, in MiB; one of the largest files always fits",
+    ),
+    setting(
         "mqtt.broker",
         "embedded",
         "embedded, none, or the host and port of a broker, such as broker.example:8883",
@@ -446,6 +452,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// The largest file, in bytes.
     pub file_bytes_max: u64,
+    /// How much unfinished uploads may hold together, in bytes.
+    pub staged_bytes_max: u64,
     /// The broker.
     pub broker: BrokerSettings,
     /// When a device with nothing to do checks in again.
@@ -680,6 +688,7 @@ impl Layers {
             http_listen: listen,
             public_url: self.read("http.public_url", public_url)?,
             file_bytes_max: self.read("http.file_mib_max", mib)?,
+            staged_bytes_max: self.read("http.staged_mib_max", mib)?,
             broker: self.broker()?,
             check_in: self.read("devices.check_in", |text| span(text, 1000, 7 * 86_400_000))?,
             check_ins_per_second: self.read("devices.check_ins_per_second", |text| {

@@ -18,8 +18,8 @@ const WAIT: Duration = Duration::from_millis(500);
 /// Uploads a file of this size.
 ///
 /// # Errors
-/// [`Failure`] with what the server says, or exit code 3 if nothing got through for about 15 seconds. What had arrived is
-/// dropped by the server after a while.
+/// [`Failure`] with what the server says, or exit code 3 if nothing got through for half a minute, in which a server can
+/// start anew. What had arrived is dropped by the server after a while.
 pub(super) fn upload(
     client: &Client,
     (product, unit): (&str, u32),
@@ -28,7 +28,7 @@ pub(super) fn upload(
 ) -> Result<ContentBody, Failure> {
     let begun: UploadView = client.post(&format!("/api/v1/products/{product}/uploads?unit={unit}"), &())?;
     let path = format!("/api/v1/uploads/{}", begun.id);
-    let (mut offset, mut tries) = (0, 0);
+    let (mut offset, mut best, mut tries) = (0, 0, 0);
     loop {
         let sent = file.seek(SeekFrom::Start(offset));
         sent.map_err(|why| Failure::caused("the file cannot be read again", &why, ""))?;
@@ -42,29 +42,42 @@ pub(super) fn upload(
             Ok(_) => return Err(Failure::new("the server did not finish the upload", "try again")),
             Err(failure) => failure,
         };
-        match arrived(client, &path, &mut tries, &failure)? {
-            UploadView { content: Some(content), .. } => return Ok(content),
-            UploadView { offset: now, .. } if now > offset => (offset, tries) = (now, 0),
-            _ if failure.exit_code() != UNREACHABLE => return Err(failure),
-            _ => tries += 1,
+        let view = arrived(client, &path, &mut tries, &failure)?;
+        if let Some(content) = view.content {
+            return Ok(content);
         }
+        // What a connection that broke had carried may still be on its way when the server is asked, so a piece can turn
+        // out to begin too early; the server then goes on only with whoever asks again.
+        let is_elsewhere = view.offset != offset;
+        if failure.exit_code() != UNREACHABLE && !is_elsewhere {
+            return Err(failure);
+        }
+        if view.offset > best {
+            (best, tries) = (view.offset, 0);
+        } else if tries < TRIES_MAX {
+            tries += 1;
+        } else {
+            return Err(failure);
+        }
+        offset = view.offset;
     }
 }
 
 /// Asks how much has arrived until the server answers.
 fn arrived(client: &Client, path: &str, tries: &mut u32, failure: &Failure) -> Result<UploadView, Failure> {
-    if failure.exit_code() != UNREACHABLE {
-        // The connection that broke may have delivered more after we had asked: a piece that begins too early is refused.
-        return client.get(path).map_err(|_| failure.clone());
-    }
-    loop {
-        if *tries >= TRIES_MAX {
-            return Err(failure.clone());
+    let is_refusal = failure.exit_code() != UNREACHABLE;
+    let mut is_at_once = is_refusal;
+    while *tries < TRIES_MAX {
+        if !is_at_once {
+            std::thread::sleep(WAIT * (1 << *tries));
         }
-        std::thread::sleep(WAIT * (1 << *tries));
+        is_at_once = false;
         match client.get(path) {
+            // A refusal may have ended the connection that this went over.
             Err(why) if why.exit_code() == UNREACHABLE => *tries += 1,
+            Err(_) if is_refusal => break,
             outcome => return outcome,
         }
     }
+    Err(failure.clone())
 }

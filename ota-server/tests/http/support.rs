@@ -88,6 +88,7 @@ impl World {
         let server = runtime.block_on(builder.signer(Arc::new(signer)).start()).unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
+        let options = Options { staging: Some(folder.path().join("staging")), ..options };
         let serving = axum::serve(listener, router(server.clone(), options));
         runtime.spawn(async move { serving.await });
         // A server that refuses a request before it has read its body ends the connection.

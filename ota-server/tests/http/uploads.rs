@@ -1,7 +1,7 @@
 //! Uploads over several requests: what broke off goes on where it was, and what nobody goes on with leaves nothing behind.
 
 use core::time::Duration;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use ota_server::http::{Options, hex};
@@ -66,12 +66,8 @@ fn pieces_become_the_file_and_a_lost_answer_is_given_again() {
     send(&world, &path, token, (1000, "maybe"), b"x").problem(422);
 }
 
-#[test]
-fn what_breaks_off_goes_on_where_it_was() {
-    let (world, people) = world(Options::default());
-    let token = people.developer.as_str();
-    let path = begin(&world, token);
-    // A connection that announces a thousand bytes, sends some of them and then says nothing more.
+/// A connection that announces a thousand bytes for an upload and has sent the first 300.
+fn stuck(world: &World, path: &str, token: &str) -> TcpStream {
     let mut stream = TcpStream::connect(world.address).unwrap();
     let head = format!(
         "PATCH {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\n\
@@ -79,14 +75,93 @@ fn what_breaks_off_goes_on_where_it_was() {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&[1; 300]).unwrap();
-    while offset(&world, &path, token) < 300 {
+    while offset(world, path, token) < 300 {
         std::thread::yield_now();
     }
+    stream
+}
+
+#[test]
+fn what_breaks_off_goes_on_where_it_was() {
+    let (world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let path = begin(&world, token);
+    let stream = stuck(&world, &path, token);
     // It is still open: whoever goes on with the upload takes its turn.
     send(&world, &path, token, (300, "?0"), &[1; 300]).good();
     drop(stream);
     let done = send(&world, &path, token, (600, "?1"), &[1; 400]).good().json();
     assert_eq!(done["content"]["size"], 1000);
+}
+
+#[test]
+fn a_request_that_was_thought_dead_adds_nothing_once_another_one_has_come() {
+    let (world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let path = begin(&world, token);
+    let mut stream = stuck(&world, &path, token);
+    // The other one is wrong about the offset, and from now on what it is told is true.
+    let problem = send(&world, &path, token, (0, "?1"), &[1; 1000]).problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("has 300 bytes"), "{problem}");
+    // Whether these are read is a matter of who is faster; they do not count.
+    let _ = stream.write_all(&[9; 700]);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 422"), "{answer}");
+    assert_eq!(offset(&world, &path, token), 300);
+    let done = send(&world, &path, token, (300, "?1"), &[1; 700]).good().json();
+    let post = |bytes| world.send("post", "/api/v1/products/p/files?unit=256", Some(token), "x/y", bytes);
+    assert_eq!(done["content"], post(&[1; 1000]).good().json());
+}
+
+#[test]
+fn what_is_unfinished_holds_no_more_than_the_server_is_set_to_keep() {
+    let limits = Options { file_bytes_max: 1000, staged_bytes_max: 1500, ..Options::default() };
+    let (world, people) = world(limits);
+    let token = people.developer.as_str();
+    let (first, second) = (begin(&world, token), begin(&world, token));
+    send(&world, &first, token, (0, "?0"), &[1; 900]).good();
+    let problem = send(&world, &second, token, (0, "?1"), &[2; 700]).problem(507);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("1500 at most") && detail.contains("stays for 15 minutes"), "{problem}");
+    let arrived = offset(&world, &second, token);
+    assert!(arrived <= 600, "{arrived}");
+    // Finishing one makes room for the other.
+    send(&world, &first, token, (900, "?1"), &[]).good();
+    let rest = vec![2; 700 - usize::try_from(arrived).unwrap()];
+    let done = send(&world, &second, token, (arrived, "?1"), &rest).good().json();
+    assert_eq!(done["content"]["size"], 700);
+    // Neither's bytes stay, only what they have become.
+    let staged = walk(&world.folder.path().join("staging"));
+    assert!(
+        staged.len() == 2 && staged.iter().all(|file| file.extension().is_some_and(|kind| kind == "json")),
+        "{staged:?}"
+    );
+}
+
+#[test]
+fn nobody_sends_files_in_one_request_each_without_end() {
+    let (world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let path = "/api/v1/products/p/files?unit=0";
+    let begin = || {
+        let mut stream = TcpStream::connect(world.address).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/octet-stream\r\ncontent-length: 9\r\n\r\n1"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let post = || world.send("post", path, Some(token), "x/y", b"123456789").status;
+    // One that comes while a whole file is being taken may be refused itself.
+    let mut begun = Vec::new();
+    while post() != 429 {
+        begun.push(begin());
+    }
+    assert!(begun.len() >= 4, "{}", begun.len());
+    drop(begun);
+    while post() != 201 {}
 }
 
 #[test]
@@ -107,8 +182,10 @@ fn what_nobody_goes_on_with_leaves_nothing_behind() {
     let path = begin(&world, token);
     world.ask("delete", &path, Some(token), &Value::Null).good();
     world.ask("get", &path, Some(token), &Value::Null).problem(404);
-    let files = walk(&world.folder.path().join("files"));
-    assert!(files.is_empty(), "{files:?}");
+    for folder in ["files", "staging"] {
+        let left = walk(&world.folder.path().join(folder));
+        assert!(left.is_empty(), "{left:?}");
+    }
     world.ask("get", &format!("/api/v1/uploads/{}", hex(&[0; 15])), Some(token), &Value::Null).problem(422);
 }
 

@@ -96,6 +96,68 @@ function filterable(input) {
   if (input.value) apply();
 }
 
+// One request of an upload; `sent` is told of its progress. Ends well with what the server answers, and otherwise with what
+// it refused, or with nothing where it cannot be reached.
+function ask(method, address, csrf, { headers = {}, body = null, sent = null, current = {} } = {}) {
+  return new Promise((done, fail) => {
+    const request = new XMLHttpRequest();
+    current.abort = () => request.abort();
+    if (sent) request.upload.addEventListener("progress", (now) => sent(now.loaded));
+    request.addEventListener("load", () => {
+      let answer = {};
+      try { answer = JSON.parse(request.responseText); } catch { answer = { detail: request.statusText }; }
+      if (request.status < 300) done(answer);
+      else fail({ status: request.status, refused: answer.detail });
+    });
+    for (const kind of ["error", "abort"]) request.addEventListener(kind, () => fail({}));
+    request.open(method, address);
+    request.setRequestHeader("x-csrf-token", csrf);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.send(body);
+  });
+}
+
+// Uploads a file and goes on where it was when the connection breaks off, or the server is started anew.
+async function send({ upload, csrf }, file, current, show) {
+  const begun = await ask("POST", upload, csrf, { current });
+  const address = `/api/v1/uploads/${begun.id}`;
+  try {
+    return await sendAll(address, csrf, file, current, show);
+  } catch (why) {
+    // Nobody goes on with it; if this does not get through, the server drops it after a while.
+    ask("DELETE", address, csrf).catch(() => {});
+    throw why;
+  }
+}
+
+async function sendAll(address, csrf, file, current, show) {
+  let [from, best, tries] = [0, 0, 0];
+  for (;;) {
+    try {
+      const headers = { "upload-offset": String(from), "upload-complete": "?1", "content-type": "application/octet-stream" };
+      const sent = (bytes) => show(from + bytes);
+      return (await ask("PATCH", address, csrf, { headers, body: file.slice(from), sent, current })).content;
+    } catch (why) {
+      // What begins at the wrong place can be sent from the right one; anything else that is refused stays refused.
+      if (current.isRemoved || (why.refused && why.status !== 409)) throw why;
+    }
+    for (;;) {
+      if (current.isRemoved || tries >= 6) throw {};
+      await new Promise((wake) => setTimeout(wake, 500 * 2 ** tries));
+      tries += 1;
+      try {
+        const now = await ask("GET", address, csrf, { current });
+        if (now.content) return now.content;
+        if (now.offset > best) [best, tries] = [now.offset, 0];
+        from = now.offset;
+        break;
+      } catch (why) {
+        if (why.refused && why.status < 500) throw why;
+      }
+    }
+  }
+}
+
 // Files that are dropped or chosen are uploaded at once, one after the other, each with its progress; the form then only
 // names what was uploaded.
 function uploads(form) {
@@ -119,30 +181,16 @@ function uploads(form) {
     const { row, file } = current;
     const state = row.querySelector("[data-state]");
     const bar = row.querySelector("progress");
-    const request = new XMLHttpRequest();
-    current.request = request;
-    request.upload.addEventListener("progress", (now) => {
-      bar.value = now.lengthComputable ? now.loaded / now.total : 0;
-      state.textContent = `${Math.round(bar.value * 100)} % of ${(file.size / 1048576).toFixed(1)} MiB`;
-    });
     const failed = (why) => { state.textContent = why; bar.value = 0; };
-    request.addEventListener("load", () => {
-      if (request.status === 201) {
-        row.querySelector("input[type=hidden]").value = request.responseText;
-        bar.value = 1;
-        state.textContent = `${file.size.toLocaleString()} bytes, uploaded`;
-      } else {
-        let why = "";
-        try { why = JSON.parse(request.responseText).detail; } catch { why = request.statusText; }
-        failed(`Refused: ${why}`);
-      }
-    });
-    request.addEventListener("error", () => failed("The upload broke off; choose the file again."));
-    request.addEventListener("loadend", next);
-    request.open("POST", form.dataset.upload);
-    request.setRequestHeader("x-csrf-token", form.dataset.csrf);
-    request.setRequestHeader("content-type", "application/octet-stream");
-    request.send(file);
+    const show = (sent) => {
+      bar.value = file.size ? sent / file.size : 1;
+      state.textContent = `${Math.round(bar.value * 100)} % of ${(file.size / 1048576).toFixed(1)} MiB`;
+    };
+    send(form.dataset, file, current, show).then((content) => {
+      row.querySelector("input[type=hidden]").value = JSON.stringify(content);
+      bar.value = 1;
+      state.textContent = `${file.size.toLocaleString()} bytes, uploaded`;
+    }).catch((why) => failed(why.refused ? `Refused: ${why.refused}` : "The upload broke off; choose the file again.")).finally(next);
   };
   const add = (file) => {
     const box = document.createElement("div");
@@ -163,7 +211,10 @@ function uploads(form) {
   const removable = (row) => row.querySelector("[data-remove]").addEventListener("click", () => {
     const at = waiting.findIndex((one) => one.row === row);
     if (at >= 0) waiting.splice(at, 1);
-    if (current?.row === row) current.request.abort();
+    if (current?.row === row) {
+      current.isRemoved = true;
+      current.abort?.();
+    }
     row.remove();
     tell();
   });
