@@ -1,5 +1,7 @@
 //! A product: its versions now and over time, its devices, packages and campaigns.
 
+use std::time::Instant;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -22,7 +24,7 @@ use super::viewer::Viewer;
 use crate::http::{Api, hex, unhex};
 use crate::rules::filter::Filter;
 use crate::rules::permission::Action;
-use crate::server::{CommandError, FileLine, SCAN_MAX};
+use crate::server::{CommandError, FileLine, SCAN_MAX, SCAN_TIME_MAX};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 5;
@@ -59,6 +61,7 @@ pub(super) fn head(viewer: &Viewer, id: &ProductIdBuf, product: &Product, tab: T
             div.buttons {
                 @if viewer.may(Action::RunCampaign, id) { a.button.first href=(format!("{path}/campaigns/new")) { "New campaign" } }
                 @if viewer.may(Action::DraftRelease, id) { a.button href=(format!("{path}/releases/new")) { "Upload a package" } }
+                @if viewer.may(Action::StopEverything, id) { a.button.danger href=(format!("{path}/stop-everything")) { "Stop everything" } }
             }
         }
         nav.tabs aria-label="Product" {
@@ -97,6 +100,7 @@ pub(super) async fn show(
     let overview = Overview::load(server, &viewer, id.clone(), record).await?;
     let one = core::slice::from_ref(&overview);
     let running = home::running(server, &viewer, one).await?;
+    let attention = home::attention(&viewer, one, &running, server.time());
     let hearing = overview.hearing;
     let versions = overview.versions();
     let inner = html! {
@@ -133,7 +137,7 @@ pub(super) async fn show(
                 }
                 section.panel id="product-attention" data-live aria-labelledby="attention-title" {
                     header { h2 id="attention-title" { "Needs attention" } }
-                    (attention_list(&overview.attention(&viewer, server.time())))
+                    (attention_list(&attention))
                 }
             }
         }
@@ -251,9 +255,9 @@ pub(super) async fn devices(
         "" => None,
         name => Some(Filter::parse(&server.group(&viewer.by, &id, name).await?).map_err(CommandError::from)?),
     };
-    let (mut found, mut looked_at) = (Vec::new(), 0);
+    let (mut found, mut looked_at, began) = (Vec::new(), 0, Instant::now());
     // Few may fulfil what was asked for: the search goes on for a while, and then says that it is not over.
-    while looked_at < SCAN_MAX {
+    while looked_at < SCAN_MAX && began.elapsed() < SCAN_TIME_MAX {
         let page = match &filter {
             Some(filter) => server.devices_that(&viewer.by, &id, filter, after.as_ref(), PAGE).await?,
             None => server.devices(&viewer.by, &id, tag, after.as_ref(), PAGE).await?,

@@ -1,5 +1,7 @@
 //! Lists for people: what there is, page by page. Only what the caller may look at is in them.
 
+use core::time::Duration;
+
 use ota_core::fleet::records::{
     Attempt, AttemptPhase, Campaign, Device, PrincipalRecord, Product, ReleaseRecord, Setting,
 };
@@ -7,6 +9,8 @@ use ota_core::fleet::{Cursor, Index, IndexEntry, Key, Query, Record, StoreError,
 use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use ota_core::time::Timestamp;
+
+use tokio::time::Instant;
 
 use super::Server;
 use super::commands::CommandError;
@@ -20,6 +24,12 @@ pub const PAGE_MAX: usize = 1000;
 
 /// How many devices one page with a filter looks at.
 pub const SCAN_MAX: usize = 10_000;
+
+/// How long it looks for them, so that a page is there at once on a machine that is slow or busy, too.
+pub const SCAN_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// How many devices are read at once where few of them may be wanted.
+const SCAN_AT_ONCE: usize = 256;
 
 /// A page of devices.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,8 +140,8 @@ impl Server {
         Ok(DevicePage { devices: devices.collect(), next: page.next, looked_at })
     }
 
-    /// Devices that fulfil an expression. Looks at no more than [`SCAN_MAX`] devices: a page may be short, or even empty,
-    /// although more follows.
+    /// Devices that fulfil an expression. Looks at no more than [`SCAN_MAX`] devices and for [`SCAN_TIME_MAX`]: a page may be
+    /// short, or even empty, although more follows.
     ///
     /// # Errors
     /// [`CommandError`]; [`CommandError::Store`] for a cursor of another list.
@@ -147,12 +157,18 @@ impl Server {
         let view = self.view(product).await?;
         let (now, limit) = (self.now(), limit.clamp(1, PAGE_MAX));
         let (mut found, mut next, mut looked_at) = (Vec::new(), after.cloned(), 0);
-        while looked_at < SCAN_MAX {
-            // Never more at once than are still wanted, so that the cursor stands behind the last one that was found.
-            let batch = (limit - found.len()).max(1);
-            let page = self.devices(by, product, filter.needed_tag(), next.as_ref(), batch).await?;
+        let (tag, began) = (filter.needed_tag(), Instant::now());
+        let holds = |(id, device): &(DeviceIdBuf, Device)| filter.holds(id, device, &view.names, now);
+        while looked_at < SCAN_MAX && began.elapsed() < SCAN_TIME_MAX {
+            let wanted = limit - found.len();
+            let batch = SCAN_AT_ONCE.max(wanted).min(SCAN_MAX - looked_at);
+            let mut page = self.devices(by, product, tag, next.as_ref(), batch).await?;
+            let mut places = page.devices.iter().enumerate().filter(|(_, one)| holds(one));
+            if let Some((place, _)) = places.nth(wanted - 1) {
+                // Read again as far as that, so that the cursor stands behind the last one that was wanted.
+                page = self.devices(by, product, tag, next.as_ref(), place + 1).await?;
+            }
             looked_at += page.looked_at.max(1);
-            let holds = |(id, device): &(DeviceIdBuf, Device)| filter.holds(id, device, &view.names, now);
             found.extend(page.devices.into_iter().filter(holds));
             next = page.next;
             if next.is_none() || found.len() >= limit {

@@ -59,7 +59,7 @@ pub use self::commands::{
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
 pub use self::courses::{FileLine, FilePoint, FleetCourse};
 pub use self::host::{Clock, Entropy, SystemClock};
-pub use self::lists::{AttemptPage, DevicePage, PAGE_MAX, SCAN_MAX};
+pub use self::lists::{AttemptPage, DevicePage, PAGE_MAX, SCAN_MAX, SCAN_TIME_MAX};
 pub use self::queries::{
     DeviceReport, DryRun, FailureGroup, FileDelivery, FleetLine, GateReport, HistoryLine, InstalledFile,
     PhaseCount, ProgressReport, Recount,
