@@ -4,8 +4,9 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use ota_core::number::CampaignId;
+use ota_core::time::Timestamp;
 
-use super::overview::{Hearing, Overview, attention_list, version_bar};
+use super::overview::{Attention, Hearing, Overview, attention_list, stuck, version_bar};
 use super::page::{Area, Page};
 use super::parts::{self, bar, campaign_badge, campaign_path, count, empty, product_path, share, time};
 use super::trouble::Trouble;
@@ -67,9 +68,14 @@ fn nothing_yet(viewer: &Viewer) -> Markup {
 fn body(viewer: &Viewer, server: &Server, products: &[Overview], running: &[Running]) -> Markup {
     let now = server.time();
     let hearing = products.iter().fold(Hearing::default(), |sum, product| sum.plus(product.hearing));
-    let attention: Vec<_> = products.iter().flat_map(|product| product.attention(viewer, now)).collect();
+    let attention = attention(viewer, products, running, now);
     html! {
-        div.head { div { h1 { "Fleet" } } }
+        div.head {
+            div { h1 { "Fleet" } }
+            @if viewer.may_all(Action::StopEverything) {
+                div.buttons { a.button.danger href="/administration/stop-everything" { "Stop everything" } }
+            }
+        }
         div id="fleet-tiles" data-live {
             dl.tiles {
                 (tile("Devices", &count(hearing.all()), ""))
@@ -93,6 +99,19 @@ fn body(viewer: &Viewer, server: &Server, products: &[Overview], running: &[Runn
             }
         }
     }
+}
+
+/// What waits for a person, the most urgent first.
+pub(super) fn attention(
+    viewer: &Viewer,
+    products: &[Overview],
+    running: &[Running],
+    now: Timestamp,
+) -> Vec<Attention> {
+    let mut all: Vec<_> = products.iter().flat_map(|product| product.attention(viewer, now)).collect();
+    all.extend(running.iter().filter_map(|Running { id, product, report }| stuck(*id, product, report)));
+    all.sort_by_key(Attention::urgency);
+    all
 }
 
 pub(super) fn tile(name: &str, value: &str, more: &str) -> Markup {

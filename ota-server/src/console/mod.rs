@@ -32,6 +32,7 @@ mod product;
 mod release;
 mod routes;
 mod sign_in;
+mod stop;
 mod trouble;
 mod upload;
 mod verb;

@@ -8,13 +8,15 @@ use ota_core::number::{CampaignId, ReleaseId};
 use ota_core::text::ProductIdBuf;
 use ota_core::time::{Millis, Timestamp};
 
+use super::campaign::wanted_words;
 use super::charts::{SERIES, swatch};
+use super::home::Counts;
 use super::parts::{self, Tone, badge, campaign_path, count, product_path, release_path, share};
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::rules::campaign::valid_approvals;
 use crate::rules::permission::Action;
-use crate::server::{FleetLine, Server};
+use crate::server::{FleetLine, ProgressReport, Server};
 
 const HOUR_MS: u64 = 3_600_000;
 /// A release that expires sooner than this needs somebody.
@@ -121,7 +123,7 @@ impl Overview {
         (valid_approvals(campaign).count(), needed)
     }
 
-    /// What waits for a person, the most urgent first.
+    /// What of its records waits for a person.
     pub(super) fn attention(&self, viewer: &Viewer, now: Timestamp) -> Vec<Attention> {
         let mut all: Vec<Attention> = self
             .campaigns
@@ -148,11 +150,6 @@ impl Overview {
                 action: "Look",
             });
         }
-        all.sort_by_key(|one| match one.tone {
-            Tone::Bad => 0,
-            Tone::Warn => 1,
-            _ => 2,
-        });
         all
     }
 
@@ -189,7 +186,13 @@ impl Overview {
                     )
                 }
             }
-            _ => return None,
+            CampaignState::Completed | CampaignState::Stopped => return None,
+            _ => {
+                let amendment = campaign.progress.amendment.as_ref()?;
+                let text =
+                    html! { (title) ": " (amendment.by) " wants " (wanted_words(&amendment.what)) "." };
+                (Tone::Warn, "consent", text, "Look")
+            }
         };
         Some(Attention { tone, word, text, address: campaign_path(id), action })
     }
@@ -224,6 +227,31 @@ impl Overview {
         }
         files
     }
+}
+
+impl Attention {
+    /// What is more urgent comes first.
+    pub(super) const fn urgency(&self) -> u8 {
+        match self.tone {
+            Tone::Bad => 0,
+            Tone::Warn => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// A campaign whose gate can never pass by itself, once it has seen something and nobody is at work.
+pub(super) fn stuck(id: CampaignId, product: &str, report: &ProgressReport) -> Option<Attention> {
+    let gate = report.gate.filter(|gate| gate.is_stuck && gate.shown > 0)?;
+    // A change that somebody has asked for is listed already.
+    if report.campaign.progress.amendment.is_some() || Counts::of(report).working > 0 {
+        return None;
+    }
+    let text = html! {
+        strong { (report.campaign.title) } " of " (product) ": its stage is too small for its gate. "
+        (parts::devices(gate.shown)) " ended, nobody is at work; a person must accept what was seen."
+    };
+    Some(Attention { tone: Tone::Warn, word: "decide", text, address: campaign_path(id), action: "Decide" })
 }
 
 /// A list of what waits for somebody.

@@ -121,6 +121,11 @@ pub(super) fn devices(number: u64) -> String {
     if number == 1 { "1 device".to_owned() } else { format!("{} devices", count(number)) }
 }
 
+/// So many campaigns, in words.
+pub(super) fn campaigns(number: u64) -> String {
+    if number == 1 { "1 campaign".to_owned() } else { format!("{} campaigns", count(number)) }
+}
+
 /// A share of a whole in percent, never rounded to nothing or to all.
 pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {

@@ -96,7 +96,12 @@ fn head(viewer: &Viewer, id: &ReleaseId, release: &ReleaseRecord) -> Markup {
                     a.button.first href=(format!("{}/campaigns/new?release={id}", product_path(&release.product))) { "New campaign" }
                 }
                 @for verb in Verb::ALL.iter().filter(|verb| may(verb)) {
-                    (verb.link(&release_path(id)))
+                    // What has its signatures may get more, but that is not what people come for.
+                    @if *verb == Verb::Sign && release.status == ReleaseStatus::Signed {
+                        a.button id="verb-sign" href=(verb.address(&release_path(id))) { "Bring more signatures" }
+                    } @else {
+                        (verb.link(&release_path(id)))
+                    }
                 }
             }
         }
@@ -290,7 +295,10 @@ impl Verb {
                 "With enough of them campaigns can bring it to devices; none does by itself.".to_owned(),
             ],
             Self::Withdraw => vec![
-                format!("{campaigns} campaigns of it that are under way stop for good."),
+                format!(
+                    "{} of it, those that are under way: stopped for good.",
+                    super::parts::campaigns(home::as_u64(campaigns))
+                ),
                 format!("{} that are at work on it are told to give up.", super::parts::devices(at_work)),
                 "Devices that have installed it keep it; a new campaign takes them back.".to_owned(),
                 "It cannot be offered again.".to_owned(),

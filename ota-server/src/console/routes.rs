@@ -5,7 +5,7 @@ use axum::routing::{get, post};
 
 use super::{
     administration, approvals, assets, audit, campaign, device, edit_campaign, enrolments, groups, home,
-    new_campaign, product, release, sign_in, upload,
+    new_campaign, product, release, sign_in, stop, upload,
 };
 use crate::http::Api;
 
@@ -47,9 +47,10 @@ pub(super) fn router() -> Router<Api> {
             "/administration/products/new",
             get(administration::new_product).post(administration::make_product),
         )
+        .route("/administration/stop-everything", get(stop::confirm).post(stop::perform))
         .route(
-            "/administration/stop-everything",
-            get(administration::confirm_stop).post(administration::stop_everything),
+            "/products/{product}/stop-everything",
+            get(stop::confirm_of_product).post(stop::perform_of_product),
         )
         .route("/devices", get(device::seek))
         .route("/devices/{device}", get(device::show))

@@ -13,7 +13,7 @@ use ota_core::fleet::records::{AttemptPhase, CampaignState, ReleaseRecord};
 use ota_core::number::CampaignId;
 use serde::Deserialize;
 
-pub(super) use self::verbs::{confirm, perform};
+pub(super) use self::verbs::{confirm, perform, wanted_words};
 use super::home::{Counts, tile};
 use super::page::{Area, Page};
 use super::parts::{
@@ -140,7 +140,7 @@ fn state_note(viewer: &Viewer, report: &ProgressReport, approvals_min: u8) -> Ma
         @if let Some(amendment) = &campaign.progress.amendment {
             div.note.warn {
                 strong { "A change waits for consent" }
-                div { (amendment.by) " wants " (verbs::wanted_words(&amendment.what)) ". " (sentence(&amendment.reason)) }
+                div { (amendment.by) " wants " (wanted_words(&amendment.what)) ". " (sentence(&amendment.reason)) }
             }
         }
     };

@@ -363,12 +363,19 @@ fn retry_effects(report: &ProgressReport) -> Vec<String> {
             Err(_) => judged += failed,
         }
     }
+    let left_alone = format!(
+        "{} that have failed in the present stage are left alone: its gate still judges them.",
+        devices(judged)
+    );
+    if again == 0 {
+        return vec![
+            "Nothing now: no device that has failed can get another offer yet.".to_owned(),
+            left_alone,
+        ];
+    }
     vec![
         format!("{} that have failed get another offer when they check in next.", devices(again)),
-        format!(
-            "{} that have failed in the present stage are left alone: its gate still judges them.",
-            devices(judged)
-        ),
+        left_alone,
         "Devices that are quarantined or revoked are left alone as well.".to_owned(),
         "Their failures no longer count among those of the campaign.".to_owned(),
     ]
@@ -411,7 +418,7 @@ fn amendment_effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
 }
 
 /// What a change of a running campaign is, in words.
-pub(super) const fn wanted_words(what: &Amended) -> &'static str {
+pub(crate) const fn wanted_words(what: &Amended) -> &'static str {
     match what {
         Amended::Gate => "to take the gate of the present stage as passed with what was seen",
         Amended::Soak => "not to wait for the rest of the soak",
