@@ -1,7 +1,7 @@
 //! The command line's end of the HTTP API, and where it keeps the address and the token of a server.
 
 use core::time::Duration;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -150,6 +150,34 @@ impl Client {
     /// [`Failure`].
     pub fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
         read(self.run(Method::GET, path, &[], SendBody::none())?)
+    }
+
+    /// Copies an answer of any length as it comes.
+    ///
+    /// # Errors
+    /// [`Failure`]; a part of it may have been written.
+    pub(super) fn copy(&self, path: &str, to: &mut dyn Write) -> Result<(), Failure> {
+        let mut body = self.run(Method::GET, path, &[], SendBody::none())?.into_body();
+        match std::io::copy(&mut body.as_reader(), to) {
+            // Whoever has read enough and left, as `head` does, is no failure.
+            Err(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Failure::caused("the answer broke off or cannot be written", &why, "try again"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the server to remove something, and takes what it says about that.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        json(self.with_json(Method::DELETE, path, &())?)
+    }
+
+    /// Where the server is.
+    pub(super) fn address(&self) -> &str {
+        &self.base
     }
 
     /// Tells the server to do something that answers with JSON.

@@ -178,12 +178,79 @@ fn a_package_goes_from_files_to_a_running_campaign_from_a_shell() {
     assert_eq!(admin.json(&["campaign", "show", &campaign])["state"], "rolling");
     let why = admin.json(&["device", "why-not", "pump-1"]);
     assert!(why[0]["text"].as_str().is_some_and(|text| !text.is_empty()), "{why}");
+
+    // Fewer devices a minute are nobody else's business, more of them are.
+    let limits = |rate: u32| {
+        let text = format!("[limits]\ndevices_per_minute = {rate}\n");
+        std::fs::write(folder.path().join("limits.toml"), text).unwrap();
+        let change =
+            ["campaign", "change", "limits", &campaign, "--plan", "limits.toml", "--reason", "the site"];
+        admin.json(&change)["state"].clone()
+    };
+    assert_eq!(limits(10), "made");
+    assert_eq!(limits(100), "waits_for_consent");
+    assert!(admin.good(&["campaign", "show", &campaign]).contains("wants other limits: the site"));
+    assert_eq!(admin.run(&["campaign", "change", "consent", &campaign]).code, 1, "it is their own");
+    let consented = paula.json(&["campaign", "change", "consent", &campaign]);
+    assert_eq!(consented["state"], "made");
+    assert_eq!(limits(1000), "waits_for_consent");
+    admin.good(&["campaign", "change", "drop", &campaign]);
+    let nothing = paula.run(&["campaign", "change", "consent", &campaign]);
+    assert!(nothing.code == 1 && nothing.stderr.contains("no change"), "{}", nothing.stderr);
+    assert_eq!(admin.json(&["campaign", "show", &campaign])["plan"]["limits"]["devices_per_minute"], 100);
+    let early = admin.run(&["campaign", "change", "skip-soak", &campaign, "--reason", "we know it"]);
+    assert!(early.code == 1 && early.stderr.contains("soak"), "no gate has passed yet: {}", early.stderr);
+    assert_eq!(admin.json(&["campaign", "failures", &campaign])["items"], serde_json::json!([]));
     admin.good(&["campaign", "pause", &campaign, "--reason", "lunch"]);
     assert_eq!(admin.run(&["campaign", "watch", &campaign]).code, 4);
     assert_eq!(paula.json(&["audit", "verify"])["intact"], Value::Bool(true));
     // What people read has no JSON in it.
     let text = admin.good(&["campaign", "list", "--product", "pump"]);
     assert!(text.contains("CAMPAIGN") && text.contains("paused"), "{text}");
+    server.stop();
+}
+
+#[test]
+fn people_and_lists_are_kept_from_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.json(&["init", "pump", "--keys", "keys"]);
+    admin.good(&["device", "add", "--product", "pump", "pump-1", "pump-2", "--tag", "=1+1"]);
+    admin.good(&["person", "set", "dora", "--role", "developer", "--product", "pump"]);
+    let link = admin.good(&["person", "invite", "dora"]);
+    let link = link.lines().next().unwrap();
+    let invitation = link.strip_prefix(&format!("{}/set-password?invitation=", server.address)).unwrap();
+    let client = ota_server::program::Client::new(&server.address, None, None).unwrap();
+    let accept = serde_json::json!({ "invitation": invitation, "password": "correct horse battery" });
+    client.tell(ureq::http::Method::POST, "/api/v1/accept-invitation", &accept).unwrap();
+    let sign_in = serde_json::json!({ "name": "dora", "password": "correct horse battery" });
+    let _: Value = client.post("/api/v1/sign-in", &sign_in).unwrap();
+    admin.json(&["person", "token", "dora"]);
+    let kinds = || {
+        let list = admin.json(&["person", "tokens", "dora"]);
+        let kind = |token: &Value| token["kind"].as_str().unwrap().to_owned();
+        let mut kinds: Vec<_> = list["items"].as_array().unwrap().iter().map(kind).collect();
+        kinds.sort();
+        kinds
+    };
+    assert_eq!(kinds(), ["api", "session"]);
+    assert_eq!(admin.json(&["person", "end-sessions", "dora"])["ended"], 1);
+    assert_eq!(kinds(), ["api"]);
+
+    assert_eq!(admin.json(&["product", "list"])["items"][0]["devices"], 2);
+    assert!(admin.good(&["product", "show", "pump"]).contains("root        version 1"));
+    assert_eq!(admin.json(&["product", "fleet", "pump"])["items"], serde_json::json!([]));
+    admin.good(&["device", "export", "--product", "pump", "--out", "devices.csv"]);
+    let exported = std::fs::read_to_string(folder.path().join("devices.csv")).unwrap();
+    assert!(exported.starts_with("id,") && exported.lines().count() == 3, "{exported}");
+    assert!(exported.contains("'=1+1"), "no formula: {exported}");
+    let wrong = admin.run(&["device", "export", "--product", "none", "--out", "none.csv"]);
+    assert_eq!(wrong.code, 1);
+    assert!(!folder.path().join("none.csv").exists() && !folder.path().join("none.part").exists());
+    let audit = admin.good(&["audit", "export", "--format", "ndjson"]);
+    let entries: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(entries.iter().any(|entry| entry["action"] == "person.invite"), "{audit}");
     server.stop();
 }
 

@@ -1,5 +1,6 @@
 //! `ota campaign`: bring a release to a fleet, step by step.
 
+mod change;
 mod plan;
 
 use core::time::Duration;
@@ -11,8 +12,8 @@ use ureq::http::Method;
 
 use super::Context;
 use crate::http::body::{
-    CampaignInput, CampaignView, DryRunView, FailureView, HashInput, Items, Made, PlanBody, ReasonInput,
-    RetriedView, TargetBody, TrialBody,
+    CampaignInput, CampaignView, DryRunView, FailureView, GateView, HashInput, Items, Made, PlanBody,
+    ReasonInput, RetriedView, TargetBody, TrialBody,
 };
 use crate::program::Failure;
 use crate::program::client::{Client, segment};
@@ -62,6 +63,11 @@ pub(super) enum CampaignCommand {
     Resume(Which),
     /// Let devices try again that have failed, once the gate of their stage has passed
     Retry(Because),
+    /// Change a running campaign, with the consent of others: take its gate as passed, skip a soak, other limits or devices
+    #[command(subcommand)]
+    Change(change::ChangeCommand),
+    /// Group the devices that have failed by cause, former revision and hardware
+    Failures(Which),
     /// End it and take running attempts back
     Stop(Because),
 }
@@ -211,6 +217,8 @@ impl CampaignCommand {
                 })
             }
             Self::Pause(because) => because.tell(context, "pause", "is paused"),
+            Self::Change(command) => command.run(context),
+            Self::Failures(which) => format.show(&which.failures(context)?, failed),
             Self::Stop(because) => because.tell(context, "stop", "is stopped"),
         }
     }
@@ -219,6 +227,10 @@ impl CampaignCommand {
 impl Which {
     fn view(&self, context: &Context) -> Result<CampaignView, Failure> {
         context.client.get(&format!("/api/v1/campaigns/{}", self.campaign))
+    }
+
+    fn failures(&self, context: &Context) -> Result<Items<FailureView>, Failure> {
+        context.client.get(&format!("/api/v1/campaigns/{}/failures", self.campaign))
     }
 
     fn tell(
@@ -272,7 +284,7 @@ fn describe(campaign: &CampaignView) -> String {
         campaign.approvals.iter().filter(|approval| approval.current).map(|approval| plain(&approval.by));
     format!(
         "campaign  {} {}\nproduct   {}\nrelease   {}\nstate     {} in stage {}\nbecause   {}\nfleet     {}\n\
-         author    {}\napproved  {}\ncontent   {}\nends      {}\n\n{}",
+         author    {}\napproved  {}\ncontent   {}\nends      {}\n{}{}\n{}",
         campaign.id,
         plain(&campaign.title),
         campaign.product,
@@ -285,8 +297,34 @@ fn describe(campaign: &CampaignView) -> String {
         approvals.collect::<Vec<_>>().join(" "),
         campaign.content_hash,
         when(campaign.projected_end),
+        campaign.gate.as_ref().map_or_else(String::new, gate),
+        campaign.amendment.as_ref().map_or_else(String::new, change::describe),
         table(["STAGE", "PHASE", "CAUSE", "DEVICES"], campaign.phases.iter().map(row))
     )
+}
+
+/// What the gate of the present stage waits for.
+fn gate(gate: &GateView) -> String {
+    let mut text = format!("gate      {} have ended, it looks again at {}", gate.shown, gate.next_look);
+    if gate.is_stuck {
+        text.push_str("; its stage is too small for it: `ota campaign change accept` takes what was seen");
+    }
+    text.push('\n');
+    text
+}
+
+/// Whether nobody but a person can move the campaign on.
+fn is_stuck(campaign: &CampaignView) -> bool {
+    let is_stuck = campaign.gate.as_ref().is_some_and(|gate| gate.is_stuck && gate.shown > 0);
+    is_stuck && Tally::of(campaign).at_work == 0
+}
+
+fn failed(failures: &Items<FailureView>) -> String {
+    let row = |group: &FailureView| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        [group.devices.to_string(), group.cause.clone(), text(&group.former), text(&group.hardware)]
+    };
+    table(["FAILED", "CAUSE", "FROM", "HARDWARE"], failures.items.iter().map(row))
 }
 
 fn dry_run(run: &DryRunView) -> String {
@@ -328,21 +366,18 @@ fn watch(context: &Context, which: &Which) -> Result<(), Failure> {
             "{} (stage {}), {} at work, {} failed",
             campaign.state, campaign.stage, tally.at_work, tally.failed
         ));
-        if matches!(campaign.state.as_str(), "draft" | "trialled" | "paused" | "completed" | "stopped") {
+        let has_ended =
+            matches!(campaign.state.as_str(), "draft" | "trialled" | "paused" | "completed" | "stopped");
+        if has_ended || is_stuck(&campaign) {
             break campaign;
         }
         std::thread::sleep(LOOK_EVERY);
     };
     bar.finish_and_clear();
     context.format.show(&campaign, describe)?;
-    let failures: Items<FailureView> =
-        context.client.get(&format!("/api/v1/campaigns/{}/failures", which.campaign))?;
+    let failures = which.failures(context)?;
     if context.format == Format::Text && !failures.items.is_empty() {
-        let row = |group: &FailureView| {
-            let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-            [group.devices.to_string(), group.cause.clone(), text(&group.former), text(&group.hardware)]
-        };
-        println!("\n{}", table(["FAILED", "CAUSE", "FROM", "HARDWARE"], failures.items.iter().map(row)));
+        println!("\n{}", failed(&failures));
     }
     let ended = |what: &str| {
         let way_out = format!("`ota campaign show {}` says more", which.campaign);
@@ -351,6 +386,9 @@ fn watch(context: &Context, which: &Which) -> Result<(), Failure> {
     };
     match campaign.state.as_str() {
         "completed" | "trialled" => Ok(()),
+        _ if is_stuck(&campaign) => {
+            ended("waiting for a person, because its stage is too small for its gate")
+        }
         other => ended(other),
     }
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use ota_core::text::DeviceIdBuf;
 use ureq::http::Method;
 
-use super::Context;
+use super::{Context, ExportTo};
 use crate::http::body::{
     CredentialInput, DeviceInput, DeviceView, DevicesInput, DevicesView, ErasedView, ReasonInput, TagsInput,
 };
@@ -61,6 +61,17 @@ pub(super) enum DeviceCommand {
         /// How many at most
         #[arg(long, default_value_t = 100)]
         limit: usize,
+    },
+    /// Write the devices of a product as a table or as JSON, one a line
+    Export {
+        /// Their product
+        #[arg(long)]
+        product: String,
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
+        #[command(flatten)]
+        export: ExportTo,
     },
     /// Show everything about a device
     Show {
@@ -171,6 +182,11 @@ impl DeviceCommand {
                     (None, None) => String::new(),
                 };
                 list(&context()?, &product, &only, limit)
+            }
+            Self::Export { product, tag, export } => {
+                let tag = tag.map_or_else(String::new, |tag| format!("tag={}&", segment(&tag)));
+                let path = format!("/api/v1/products/{}/devices/export?{tag}", segment(&product));
+                export.run(&context()?.client, &path)
             }
             Self::Show { id } => {
                 let context = context()?;

@@ -9,6 +9,7 @@ mod key;
 mod login;
 mod package;
 mod people;
+mod product;
 mod root;
 mod serve;
 mod store;
@@ -76,6 +77,9 @@ enum Command {
     /// Who may sign for a product: make, sign and bring its next root
     #[command(subcommand)]
     Root(root::RootCommand),
+    /// Look at products, and at how their fleets stand
+    #[command(subcommand)]
+    Product(product::ProductCommand),
     /// Register devices, look at them, find out why one has no update
     #[command(subcommand)]
     Device(device::DeviceCommand),
@@ -110,6 +114,41 @@ struct Context {
     format: Format,
 }
 
+/// A list as a file.
+#[derive(Debug, Args)]
+struct ExportTo {
+    /// The file; standard output unless it is given
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// CSV for spreadsheets, or one JSON object a line
+    #[arg(long, value_parser = ["csv", "ndjson"], default_value = "csv")]
+    format: String,
+}
+
+impl ExportTo {
+    /// Writes what is at this path, which ends where its query goes on. A file is not there before it is whole.
+    fn run(&self, client: &Client, path: &str) -> Result<(), Failure> {
+        let path = format!("{path}format={}", self.format);
+        let Some(out) = &self.out else { return client.copy(&path, &mut std::io::stdout()) };
+        let wrong = |why: &std::io::Error| {
+            Failure::caused(
+                format_args!("cannot write {}", out.display()),
+                why,
+                "give another file with --out",
+            )
+        };
+        let part = out.with_extension("part");
+        let mut file = std::fs::File::create(&part).map_err(|why| wrong(&why))?;
+        let copied = client.copy(&path, &mut file);
+        if copied.is_err() {
+            // What is there is of no use to anybody.
+            let _ = std::fs::remove_file(&part);
+            return copied;
+        }
+        std::fs::rename(&part, out).map_err(|why| wrong(&why))
+    }
+}
+
 /// Runs a command line.
 pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
     let format = if line.server.json { Format::Json } else { Format::Text };
@@ -125,6 +164,7 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Init(init) => init.run(&context()?),
         Command::Key(command) => command.run(format),
         Command::Root(command) => command.run(&login, format),
+        Command::Product(command) => command.run(&context()?),
         Command::Device(command) => command.run(&login, format),
         Command::Group(command) => command.run(&context()?),
         Command::Enrolment(command) => command.run(&context()?),
@@ -134,5 +174,15 @@ pub(super) fn run(line: CommandLine) -> Result<(), Failure> {
         Command::Audit(command) => command.run(&context()?),
         Command::Store(command) => command.run(&login, format),
         Command::StopEverything(command) => command.run(&context()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_arguments_of_a_command_have_one_name() {
+        CommandLine::command().debug_assert();
     }
 }

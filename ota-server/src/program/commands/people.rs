@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use ureq::http::Method;
 
-use super::Context;
+use super::{Context, ExportTo};
 use crate::http::body::{
-    AuditView, CheckpointsInput, Items, PersonInput, PersonView, PublicKey, ReasonInput, RoleBody, Span,
-    StopView, TokenInput, TokenView, VerifiedView,
+    AuditView, CheckpointsInput, EndedView, InvitationView, Items, PersonInput, PersonView, PublicKey,
+    ReasonInput, RoleBody, Span, StopView, TokenInput, TokenLine, TokenView, VerifiedView,
 };
 use crate::program::Failure;
 use crate::program::client::segment;
-use crate::program::output::table;
+use crate::program::output::{table, when};
 
 /// Checkpoints in one request: a line has about 250 bytes, and a body at most 1 MiB.
 const CHECKPOINTS_AT_ONCE: usize = 3000;
@@ -42,6 +42,21 @@ pub(super) enum PersonCommand {
         /// How long it is good for, such as 12h or 90d
         #[arg(long, default_value = "90d", value_parser = span)]
         expires_in: Span,
+    },
+    /// Make a link with which somebody sets a password, once; it is shown once
+    Invite {
+        /// Whom
+        name: String,
+    },
+    /// List somebody's tokens, sessions and invitations
+    Tokens {
+        /// Whose
+        name: String,
+    },
+    /// End all of somebody's sessions
+    EndSessions {
+        /// Whose
+        name: String,
     },
     /// Take a token away
     RemoveToken {
@@ -76,7 +91,10 @@ impl PersonCommand {
                 let products = (!product.is_empty()).then_some(product);
                 let input = PersonInput { title: None, roles: role, products, disabled };
                 client.tell(Method::PUT, &format!("/api/v1/people/{}", segment(&name)), &input)?;
-                format.done(&format!("{name} is set; `ota person token {name}` makes a token"));
+                format.done(&format!(
+                    "{name} is set; `ota person invite {name}` makes a link to set a password with, \
+                     `ota person token {name}` a token for programs"
+                ));
                 Ok(())
             }
             Self::Token { name, expires_in } => {
@@ -87,6 +105,35 @@ impl PersonCommand {
                     let until =
                         token.expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
                     format!("{}\n\ngood {until}; it is not shown again", token.token)
+                })
+            }
+            Self::Invite { name } => {
+                let invitation: InvitationView =
+                    client.post(&format!("/api/v1/people/{}/invitation", segment(&name)), &())?;
+                format.show(&invitation, |invitation| {
+                    // A server that was not told what people call it leaves that out.
+                    let host = if invitation.link.starts_with('/') { client.address() } else { "" };
+                    let until = when(invitation.expires);
+                    format!("{host}{}\n\ngood once, until {until}; it is not shown again", invitation.link)
+                })
+            }
+            Self::Tokens { name } => {
+                let tokens: Items<TokenLine> =
+                    client.all(&format!("/api/v1/people/{}/tokens", segment(&name)))?;
+                format.show(&tokens, |tokens| {
+                    let row = |token: &TokenLine| {
+                        let (created, expires) = (token.created.to_string(), when(token.expires));
+                        [token.name.clone(), token.kind.clone(), created, expires, token.title.clone()]
+                    };
+                    table(["NAME", "KIND", "MADE", "GOOD UNTIL", "TITLE"], tokens.items.iter().map(row))
+                })
+            }
+            Self::EndSessions { name } => {
+                let path = format!("/api/v1/people/{}/sessions", segment(&name));
+                let ended: EndedView = client.delete(&path)?;
+                format.show(&ended, |ended| match ended.ended {
+                    1 => "1 session has ended".to_owned(),
+                    many => format!("{many} sessions have ended"),
                 })
             }
             Self::RemoveToken { token } => {
@@ -109,6 +156,8 @@ pub(super) enum AuditCommand {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// Write the whole chain as a table or as JSON, one entry a line
+    Export(ExportTo),
     /// Check that no entry was changed, removed or put in between
     Verify {
         /// How many entries there were when the hash was noted
@@ -147,6 +196,7 @@ impl AuditCommand {
                     table(["NUMBER", "AT", "WHO", "WHAT", "TO", "DETAIL"], view.items.iter().map(row))
                 })
             }
+            Self::Export(export) => export.run(client, "/api/v1/audit/export?"),
             Self::Verify { entries, head, checkpoints, key } => {
                 let view: VerifiedView = match (checkpoints, entries, head) {
                     (Some(file), ..) => {
@@ -202,6 +252,9 @@ impl StopEverything {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let input = ReasonInput { reason: self.reason, product: self.product };
         let view: StopView = context.client.post("/api/v1/stop-everything", &input)?;
-        context.format.show(&view, |view| format!("{} campaigns are stopped", view.stopped))
+        context.format.show(&view, |view| match view.stopped {
+            1 => "1 campaign is stopped".to_owned(),
+            many => format!("{many} campaigns are stopped"),
+        })
     }
 }
