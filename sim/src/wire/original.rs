@@ -54,6 +54,8 @@ pub struct Original {
     pub chunk_bytes: u32,
     /// What it does with new firmware.
     pub firmware: FirmwareHabit,
+    /// How it writes its messages.
+    pub writing: Writing,
     /// Requests for chunks that were answered, over all connections.
     pub chunks: u64,
     /// Lists of files that came, over all connections: their names and revisions.
@@ -69,6 +71,15 @@ pub enum FirmwareHabit {
     RestartsEarly,
     /// It says that it processes the firmware, restarts, and the old one is back.
     RollsBack,
+}
+
+/// How a client writes a message to its socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writing {
+    /// Header and payload one after the other, with Nagle's algorithm on, as the client in the field does.
+    InTwoParts,
+    /// At once, and without delay: what the other way costs shows beside it.
+    AtOnce,
 }
 
 /// Where the device is when it asks whoever watches.
@@ -143,6 +154,7 @@ impl Original {
             files: names.iter().map(|&name| (name.to_owned(), held.clone())).collect(),
             chunk_bytes: 1024,
             firmware: FirmwareHabit::Restarts,
+            writing: Writing::InTwoParts,
             chunks: 0,
             lists: Vec::new(),
         }
@@ -359,24 +371,37 @@ struct Wire {
     stream: Box<dyn Stream>,
     received: Vec<u8>,
     up: String,
+    writing: Writing,
     last_sent: Instant,
 }
 
 impl Wire {
     /// Connects and waits for the answer.
     fn open(device: &Original) -> io::Result<Self> {
-        let tcp = TcpStream::connect(device.broker)?;
-        tcp.set_read_timeout(Some(BEAT))?;
-        let stream: Box<dyn Stream> = match &device.tls {
-            None => Box::new(tcp),
+        let mut tcp = TcpStream::connect(device.broker)?;
+        tcp.set_nodelay(device.writing == Writing::AtOnce)?;
+        let tls = match &device.tls {
+            None => None,
             Some(config) => {
                 let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-                let tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-                Box::new(StreamOwned::new(tls, tcp))
+                let mut tls = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+                // A handshake takes as long as it takes: a beat that passes in the middle of it would fail the write
+                // that began it.
+                tcp.set_read_timeout(Some(KEEP_ALIVE))?;
+                while tls.is_handshaking() {
+                    tls.complete_io(&mut tcp)?;
+                }
+                Some(tls)
             }
         };
+        tcp.set_read_timeout(Some(BEAT))?;
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(tcp),
+            Some(tls) => Box::new(StreamOwned::new(tls, tcp)),
+        };
         let up = format!("xi/ctrl/v1/{}/svc", device.id);
-        let mut wire = Self { stream, received: Vec::new(), up, last_sent: Instant::now() };
+        let writing = device.writing;
+        let mut wire = Self { stream, received: Vec::new(), up, writing, last_sent: Instant::now() };
         let keep_alive = u16::try_from(KEEP_ALIVE.as_secs()).expect("seconds").to_be_bytes();
         // User name, password, clean session; MQTT 3.1.1, section 3.1.
         let head = [&text("MQTT")[..], &[4, 0xc2], &keep_alive].concat();
@@ -402,15 +427,20 @@ impl Wire {
         }
     }
 
-    /// Header and payload are written one after the other.
+    /// Header and payload are written one after the other, if that is what the device does.
     fn say(&mut self, message: &Up<'_>) -> Result<(), Fate> {
         let payload = message.to_vec().expect("it fits");
         let topic = text(&self.up);
         let mut header = vec![0x30];
         length(&mut header, topic.len() + payload.len());
         header.extend_from_slice(&topic);
-        self.write(&header)?;
-        self.write(&payload)?;
+        match self.writing {
+            Writing::InTwoParts => {
+                self.write(&header)?;
+                self.write(&payload)?;
+            }
+            Writing::AtOnce => self.write(&[header, payload].concat())?,
+        }
         Ok(())
     }
 
