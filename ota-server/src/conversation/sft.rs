@@ -184,7 +184,13 @@ impl Session {
     }
 
     fn get_chunk(&mut self, wanted: &GetChunk<'_>, hearing: Hearing) -> Step {
-        let State::Fetching(fetch) = &mut self.state else { return Step::Lost };
+        let fetch = match &mut self.state {
+            State::Fetching(fetch) => fetch,
+            // It has checked in on this very connection and was offered nothing yet: this is left over from an earlier
+            // one, and a chunk that it has not asked for would crash it.
+            State::Permitted if self.is_fresh.is_some() => return Step::Dropped,
+            State::Permitted | State::Quiet => return Step::Lost,
+        };
         let Some(place) = fetch.place_of(&wanted.file) else {
             return if hearing == Hearing::Shared { Step::Lost } else { Step::Dropped };
         };

@@ -12,7 +12,7 @@ use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
 
 use super::Server;
-use super::timely::Heard;
+use super::timely::{Heard, Moment};
 use crate::conversation::{self, CheckIn, Report, Said, WantBlocks, native};
 use crate::delivery::grant::Granted;
 use crate::engine::decide::{self, Context, Decision, Known, Place};
@@ -117,18 +117,27 @@ impl Server {
     }
 
     /// Serves the blocks that devices ask for in the middle of a download, and gives back all else, in its order: that is
-    /// for [`handle`](Self::handle).
+    /// for [`handle`](Self::handle), and then for [`sft_decided`](Self::sft_decided).
     ///
     /// Devices take turns: whoever asks for much at once is served in several rounds, and what is answered leaves after
     /// each of them.
-    pub(super) async fn serve_under_way(&self, events: Vec<LinkEvent>) -> Vec<LinkEvent> {
-        let (mut waiting, mut rest) = (Vec::new(), Vec::new());
+    pub(super) async fn serve_under_way(&self, events: Vec<LinkEvent>, since: Moment) -> Vec<LinkEvent> {
+        let (mut waiting, mut owed, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for event in events {
-            match self.request_under_way(&event) {
-                Some(request) => waiting.push(request),
-                None => rest.push(event),
+            if let Some(request) = self.request_under_way(&event) {
+                waiting.push(request);
+            } else if let Some(chunk) = self.sft_under_way(&event) {
+                owed.push(chunk);
+            } else {
+                self.sft_waits(&event);
+                rest.push(event);
             }
         }
+        let mut out = Vec::new();
+        for (device, campaign) in owed {
+            self.sft_serve(&mut out, &device, campaign).await;
+        }
+        let _ = self.send_due(out, since).await;
         while !waiting.is_empty() {
             let (mut out, mut later) = (Vec::new(), Vec::new());
             let mut requests: HashMap<DeviceIdBuf, u32> = HashMap::new();

@@ -403,7 +403,7 @@ impl Server {
                     if self.is_after_a_stall(pulse) {
                         continue;
                     }
-                    for event in self.serve_under_way(events).await {
+                    for event in self.serve_under_way(events, moment).await {
                         if to_decide.send(Heard { moment, event }).await.is_err() {
                             return;
                         }
@@ -435,10 +435,13 @@ impl Server {
                         return;
                     }
                     let events = core::mem::take(&mut events);
+                    let of = |heard: &Heard| sft::device_of(&heard.event).cloned();
+                    let devices = events.iter().filter_map(of).collect();
                     if !self.is_after_a_stall(&pulse) {
                         // The link goes on by itself after an error; what was lost is asked for again.
                         let _ = self.handle_heard(events).await;
                     }
+                    self.sft_decided(devices);
                 }
                 _ = ticks.tick() => {
                     // A store that fails is left alone for a while; devices are answered meanwhile.

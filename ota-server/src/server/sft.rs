@@ -1,11 +1,12 @@
 //! SFT devices at the server: their sessions, and what is delayed for them because they cannot be told to wait.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use ota_core::fleet::records::AttemptPhase;
-use ota_core::fleet::{Dialect, Key, Outbound, Record, Stored};
+use ota_core::fleet::{Dialect, Key, LinkEvent, Outbound, Record, Stored};
 use ota_core::number::{CampaignId, Nonce, OfferId};
 use ota_core::sft::Up;
 use ota_core::text::DeviceIdBuf;
@@ -26,6 +27,8 @@ use crate::rules::attempt::is_open;
 pub(super) struct Sessions {
     sessions: HashMap<DeviceIdBuf, Session>,
     timers: BTreeSet<(Timestamp, DeviceIdBuf)>,
+    /// How many events of a device wait to be decided. What it asks for meanwhile waits behind them.
+    undecided: HashMap<DeviceIdBuf, u32>,
 }
 
 /// Most sessions in memory. What is pushed out is restored from the device's attempt when it speaks.
@@ -59,6 +62,16 @@ impl Sessions {
     }
 }
 
+/// The device of an event that may change its session, or depends on it.
+pub(super) fn device_of(event: &LinkEvent) -> Option<&DeviceIdBuf> {
+    match event {
+        LinkEvent::Connected(device)
+        | LinkEvent::Disconnected(device)
+        | LinkEvent::Message { dialect: Dialect::Sft, device, .. } => Some(device),
+        _ => None,
+    }
+}
+
 impl Server {
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.inner.sft.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,6 +88,49 @@ impl Server {
     /// A device of the link is gone.
     pub(super) fn sft_disconnected(&self, device: &DeviceIdBuf) {
         self.sessions().sessions.remove(device);
+    }
+
+    /// An event waits to be decided from now on.
+    pub(super) fn sft_waits(&self, event: &LinkEvent) {
+        if let Some(device) = device_of(event) {
+            *self.sessions().undecided.entry(device.clone()).or_insert(0) += 1;
+        }
+    }
+
+    /// An event of each of these devices has been decided, and what follows from it was said.
+    pub(super) fn sft_decided(&self, devices: Vec<DeviceIdBuf>) {
+        let mut sessions = self.sessions();
+        for device in devices {
+            if let Entry::Occupied(mut waiting) = sessions.undecided.entry(device) {
+                *waiting.get_mut() -= 1;
+                if *waiting.get() == 0 {
+                    waiting.remove();
+                }
+            }
+        }
+    }
+
+    /// A request for a chunk about which nothing is left to be decided: the session owes it from now on, by the budget of
+    /// this campaign.
+    ///
+    /// Nothing that the device said before may still be waiting, so that what it says keeps its order. Where other servers
+    /// hear it, too, the store knows what they did, and is asked.
+    pub(super) fn sft_under_way(&self, event: &LinkEvent) -> Option<(DeviceIdBuf, CampaignId)> {
+        let LinkEvent::Message { dialect: Dialect::Sft, device, payload } = event else { return None };
+        let Ok(wanted @ Up::GetChunk(_)) = Up::decode(payload) else { return None };
+        if self.has_neighbours() {
+            return None;
+        }
+        let now = self.now();
+        let mut sessions = self.sessions();
+        if sessions.undecided.contains_key(device) {
+            return None;
+        }
+        let session = sessions.sessions.get_mut(device)?;
+        let campaign = self.inner.begun.get(&(device.clone(), session.offer_id()?))?;
+        // Only a check-in has a nonce. What is dropped here is heard once more, and counted, where all else is heard.
+        let step = session.hear(&wanted, Nonce([0; 16]), Hearing::Alone, now);
+        matches!(step, Step::Chunk(_)).then(|| (device.clone(), campaign))
     }
 
     /// What a message of an SFT device asks the engine, if anything.

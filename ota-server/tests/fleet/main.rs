@@ -11,6 +11,7 @@ mod kept;
 mod permission;
 mod several;
 mod sft;
+mod sft_under_way;
 mod slice;
 mod small;
 mod support;
