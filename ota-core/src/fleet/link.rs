@@ -1,5 +1,6 @@
 //! The message link: batches of messages from and to devices, whoever carries them.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use async_trait::async_trait;
@@ -90,4 +91,20 @@ pub trait MessageLink: Send + Sync + 'static {
     /// # Errors
     /// [`LinkError`].
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError>;
+
+    /// Asks this about each message from now on, instead of whom it asked before, where the link can carry answers from
+    /// the place at which messages arrive. What is answered there is not received, and overtakes what waits to be.
+    ///
+    /// Other links ignore it, and so do wrappers: they want to see everything.
+    fn answer_at_once(&self, answers: Arc<dyn AnswerAtOnce>) {
+        let _ = answers;
+    }
+}
+
+/// Answers messages where they arrive: no task has to be woken for them.
+pub trait AnswerAtOnce: Send + Sync + 'static {
+    /// The answers to a message, in their order, or `None` if it is to be received like any other.
+    ///
+    /// It must not wait for anything: the device's connection stands still meanwhile.
+    fn answer(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Option<Vec<Bytes>>;
 }

@@ -181,6 +181,18 @@ impl Shelf {
         }
     }
 
+    /// The same without waiting: nothing if it is not in memory, or lies over the edge of a piece.
+    #[must_use]
+    pub fn at_hand(&self, source: &Source, offset: u64, length: u64) -> Option<Bytes> {
+        match source {
+            Source::Bytes(bytes) => slice(bytes, offset, length),
+            Source::Blob { digest, .. } => {
+                let piece = self.pieces.get(&(*digest, offset / PIECE_BYTES))?;
+                slice(&piece, offset % PIECE_BYTES, length)
+            }
+        }
+    }
+
     async fn piece(&self, digest: &Sha256Digest, piece: u64) -> Result<Bytes, StoreError> {
         let key = (*digest, piece);
         if let Some(bytes) = self.pieces.get(&key) {

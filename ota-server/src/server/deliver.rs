@@ -1,24 +1,65 @@
 //! Serving blocks: a good grant, a place on the shelf, the bytes. No database.
+//!
+//! What is in memory needs nobody to be woken either: a link that can asks for it where the request arrives.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use ota_core::fleet::{Dialect, Outbound, StoreError, StoreErrorKind};
+use bytes::Bytes;
+use ota_core::fleet::{AnswerAtOnce, Dialect, Outbound, StoreError, StoreErrorKind};
 use ota_core::limits::{BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, REQUEST_BYTES_MAX};
 use ota_core::number::ReleaseId;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
 use ota_core::wire::RefuseCode;
 
-use super::Server;
 use super::elsewhere::Elsewhen;
-use crate::conversation::{Block, Said, WantBlocks};
+use super::{Inner, Server};
+use crate::conversation::{Block, Heard, Said, WantBlocks, native};
 use crate::delivery::grant::Granted;
 use crate::delivery::shelf::{Parts, Source};
 
 /// How long a device waits for a file that is being fetched from its host.
 const FETCH_RETRY: Millis = Millis(5_000);
 
+/// A server, as a link sees it that asks at once. It does not keep the server alive.
+pub(super) struct AtOnce(pub(super) Weak<Inner>);
+
+impl AnswerAtOnce for AtOnce {
+    fn answer(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> Option<Vec<Bytes>> {
+        let server = Server { inner: self.0.upgrade()? };
+        match dialect {
+            Dialect::Native => server.blocks_at_once(device, payload),
+            _ => None,
+        }
+    }
+}
+
 impl Server {
+    /// The blocks that a message asks for in the middle of a download, if all is well and all is in memory.
+    fn blocks_at_once(&self, device: &DeviceIdBuf, payload: &Bytes) -> Option<Vec<Bytes>> {
+        // Where other servers hear the device, too, bandwidth is a matter of the store, and stalls have to be noticed.
+        if self.has_neighbours() {
+            return None;
+        }
+        let Ok(Heard::WantBlocks(said)) = native::hear(device, payload) else { return None };
+        let granted = self.granted(device, &said).ok()?;
+        self.inner.begun.get(&(device.clone(), said.offer))?;
+        let parts = self.inner.parts.get(&granted.what)?;
+        let source = parts.source(said.part)?;
+        let found = ranges(&said, &source).ok()?.into_iter().map(|(offset, length)| {
+            let bytes = self.inner.shelf.at_hand(&source, offset, length)?;
+            Some(Block { offer: said.offer, part: said.part, offset, bytes })
+        });
+        let blocks: Vec<Block> = found.collect::<Option<_>>()?;
+        let bytes = blocks.iter().map(|block| u64::try_from(block.bytes.len()).unwrap_or(u64::MAX)).sum();
+        let taken = self.budgets().take_bytes(granted.campaign, bytes, self.now());
+        let said = match taken {
+            Ok(()) => blocks.into_iter().map(Said::Block).collect(),
+            Err(retry_after) => vec![Said::Busy { retry_after }],
+        };
+        said.iter().map(|said| native::say(said).ok()).collect()
+    }
+
     /// What a request's grant permits, and whether the request is within the limits of the protocol.
     pub(super) fn granted(&self, device: &DeviceIdBuf, said: &WantBlocks) -> Result<Granted, RefuseCode> {
         let granted = self.keyring().check(device, said.offer, &said.grant, self.now())?;

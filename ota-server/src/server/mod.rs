@@ -58,6 +58,7 @@ pub use self::commands::{
 #[cfg(feature = "http")]
 pub use self::commands::{INVITATION_LIFE, SESSION_LIFE};
 pub use self::courses::{FileLine, FilePoint, FleetCourse};
+use self::deliver::AtOnce;
 pub use self::host::{Clock, Entropy, SystemClock};
 pub use self::lists::{AttemptPage, DevicePage, PAGE_MAX, SCAN_MAX, SCAN_TIME_MAX};
 pub use self::queries::{
@@ -383,6 +384,7 @@ impl Server {
             tasks.spawn(self.clone().keep_hearing()),
             tasks.spawn(Arc::clone(&pulse).beat()),
         ];
+        self.inner.link.answer_at_once(Arc::new(AtOnce(Arc::downgrade(&self.inner))));
         let (to_decide, decided) = mpsc::channel(self.inner.config.batch_max.max(1));
         tasks.spawn(self.clone().keep_deciding(decided, Arc::clone(&pulse)));
         self.serve_link(to_decide, &pulse).await;

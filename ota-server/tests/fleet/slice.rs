@@ -1,10 +1,12 @@
 //! One update from end to end: a product, a release, a campaign, a device that gets it.
 
+use bytes::Bytes;
 use ota_core::crypto::soft::SoftSha256;
-use ota_core::fleet::records::{AttemptPhase, CampaignState};
+use ota_core::fleet::records::{AttemptPhase, CampaignState, Limits, Plan};
 use ota_core::fleet::{Dialect, LinkEvent};
 use ota_core::number::{FileIndex, SecurityEpoch};
 use ota_core::text::{DeviceId, DeviceIdBuf, ProductId};
+use ota_core::time::Millis;
 use ota_core::trust::{
     Action, AssignmentCheck, DeviceIdentity, HashedBody, PendingNonce, SignatureCheck, TrustedRoot,
 };
@@ -110,4 +112,53 @@ async fn whoever_asks_for_much_at_once_is_served_in_turns_with_the_others() {
     assert!(sent.iter().all(|out| matches!(answer(&out.payload), Answer::Block { .. })));
     let modest = sent.iter().position(|out| out.device.as_str() == "modest").unwrap();
     assert!(modest < 8, "behind {modest} blocks of the other");
+}
+
+#[tokio::test]
+async fn blocks_in_mid_download_are_answered_where_requests_arrive_and_nothing_else_is() {
+    let world = World::new().await;
+    world.register(&[("one", &[]), ("two", &[])]).await;
+    let content: Vec<u8> = (0..10_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    let release = world.release("1.1", &content).await;
+    let limits = Limits { bytes_per_second: 4096, ..Limits::default() };
+    world.start_campaign(draft(&world, release, Plan { limits, ..plan() })).await;
+    let part = Part::File(FileIndex(0));
+    let mut one = Lamp::new("one", "1.0");
+    let offer = one.offer(&world).await;
+    // It says whom to ask, and ends with its link.
+    world.server.run().await;
+    let at_once = world.link.at_once.lock().unwrap().clone().unwrap();
+    let ask = |device: &str, payload: &Bytes| {
+        let answers = at_once.answer(Dialect::Native, &DeviceIdBuf::new(device).unwrap(), payload)?;
+        Some(answers.iter().map(answer).collect::<Vec<_>>())
+    };
+    let want = one.want(&offer, part, 1024, 1024, 2);
+    assert!(ask("one", &want).is_none(), "that a download begins is a decision");
+    one.fetch(&world, &offer, part, 1024).await;
+    let blocks = ask("one", &want).unwrap();
+    let [Answer::Block { offset: 1024, bytes: first }, Answer::Block { offset: 2048, bytes: second }] =
+        &blocks[..]
+    else {
+        panic!("{blocks:?}")
+    };
+    assert_eq!((&first[..], &second[..]), (&content[1024..2048], &content[2048..3072]));
+
+    assert!(ask("two", &want).is_none(), "a grant of somebody else");
+    let forged = Offered { grant: Bytes::from(vec![7; offer.grant.len()]), ..offer.clone() };
+    assert!(ask("one", &one.want(&forged, part, 1024, 1024, 2)).is_none());
+    assert!(ask("one", &one.want(&offer, part, 9_000, 1024, 2)).is_none(), "beyond the end");
+    assert!(ask("one", &one.want(&offer, Part::File(FileIndex(1)), 0, 1024, 1)).is_none());
+    assert!(ask("one", &one.check_in_message()).is_none());
+    assert!(ask("one", &Bytes::from_static(b"\xff")).is_none());
+    let device = DeviceIdBuf::new("one").unwrap();
+    assert!(at_once.answer(Dialect::Sft, &device, &want).is_none());
+
+    // Three of the four KiB of this second are gone.
+    assert!(matches!(ask("one", &want).unwrap()[..], [Answer::Busy(_)]));
+    world.pass(Millis(1_000));
+    assert_eq!(ask("one", &want).unwrap().len(), 2);
+    world.pass(HOUR);
+    assert!(ask("one", &want).is_none(), "the grant has expired");
+    drop(world);
+    assert!(ask("one", &want).is_none(), "there is no server any more");
 }

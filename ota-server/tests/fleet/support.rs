@@ -11,7 +11,7 @@ use ota_core::crypto::SignatureAlgorithm;
 use ota_core::crypto::sign::{Ed25519Signer, Signer};
 use ota_core::crypto::soft::SoftSha256;
 use ota_core::fleet::records::*;
-use ota_core::fleet::{Dialect, FleetStore, LinkError, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{AnswerAtOnce, Dialect, FleetStore, LinkError, LinkEvent, MessageLink, Outbound};
 use ota_core::integrity::Strength;
 use ota_core::list::List;
 use ota_core::number::*;
@@ -73,6 +73,8 @@ pub(crate) struct KeepingLink {
     pub(crate) arriving: Mutex<Vec<LinkEvent>>,
     pub(crate) sent: Mutex<VecDeque<Outbound>>,
     pub(crate) closed: Mutex<Vec<DeviceIdBuf>>,
+    /// Who is to be asked at once.
+    pub(crate) at_once: Mutex<Option<Arc<dyn AnswerAtOnce>>>,
     /// It is another connection whenever somebody looks at it.
     pub(crate) is_unsteady: AtomicBool,
     connection: AtomicU64,
@@ -96,6 +98,10 @@ impl MessageLink for KeepingLink {
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
         self.closed.lock().unwrap().push(device.clone());
         Ok(true)
+    }
+
+    fn answer_at_once(&self, answers: Arc<dyn AnswerAtOnce>) {
+        *self.at_once.lock().unwrap() = Some(answers);
     }
 }
 

@@ -1,17 +1,20 @@
 //! The server's link, inside the process: what devices say goes from rmqtt's hooks into a bounded queue, and what the
 //! server says goes straight into the device's session.
 //!
+//! Before that, whoever [answers at once](ota_core::fleet::AnswerAtOnce) is asked, in the task of the device's session:
+//! such an answer wakes no other task.
+//!
 //! A server that does not receive holds its devices back. A device that does not read holds the server back for a moment,
 //! and then loses messages until it reads again, which is counted: nobody can stop the server for the others.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ota_core::fleet::{Dialect, LinkError, LinkEvent, MessageLink, Outbound, TopicRules};
+use ota_core::fleet::{AnswerAtOnce, Dialect, LinkError, LinkEvent, MessageLink, Outbound, TopicRules};
 use ota_core::text::DeviceIdBuf;
 use rmqtt::codec::types::Publish as Packet;
 use rmqtt::session::Session;
@@ -35,6 +38,7 @@ pub(super) struct InProcessLink {
     events: Queue<LinkEvent>,
     present: Mutex<HashMap<DeviceIdBuf, Arc<Present>>>,
     queue_max: Queued,
+    at_once: RwLock<Option<Arc<dyn AnswerAtOnce>>>,
     /// What the link's own messages say they come from.
     from: From,
     /// Messages to devices that were there and did not get them.
@@ -112,6 +116,19 @@ impl Present {
         false
     }
 
+    /// Whether so little waits that the answers to any one message have room.
+    fn has_ample_room(&self, max: Queued) -> bool {
+        let queued = self.queued();
+        queued.messages == 0 || (queued.messages < max.messages / 2 && queued.bytes < max.bytes / 2)
+    }
+
+    /// Counts a message in, whatever waits.
+    fn enqueue_over(&self, bytes: usize) {
+        let mut queued = self.queued();
+        queued.messages += 1;
+        queued.bytes += bytes;
+    }
+
     fn dequeue(&self, bytes: usize, max: Queued) {
         let mut queued = self.queued();
         // A message of an earlier connection may be counted out here: never below nothing.
@@ -187,6 +204,7 @@ impl InProcessLink {
             events: Queue::new(events.max(1)),
             present: Mutex::default(),
             queue_max,
+            at_once: RwLock::new(None),
             from: From::from_system(id),
             dropped: AtomicU64::new(0),
             runtime,
@@ -222,9 +240,34 @@ impl InProcessLink {
         }
     }
 
-    /// A device says something. Waits while the server has too much to receive, and the device with it.
+    /// A device says something. What is not answered at once waits to be received, and the device waits with it while the
+    /// server has too much to receive.
     pub(super) async fn said(&self, dialect: Dialect, device: DeviceIdBuf, payload: Bytes) {
+        if self.is_answered(dialect, &device, &payload).await {
+            return;
+        }
         let _ = self.events.put(LinkEvent::Message { dialect, device, payload }).await;
+    }
+
+    /// Answers a message at once, if somebody can and the device has room for it.
+    async fn is_answered(&self, dialect: Dialect, device: &DeviceIdBuf, payload: &Bytes) -> bool {
+        let at_once = self.at_once.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(at_once), Some(present)) = (at_once, self.find(device)) else { return false };
+        let topic = present.topic(dialect);
+        if !present.has_ample_room(self.queue_max) || !present.is_subscribed(topic).await {
+            return false;
+        }
+        let Some(answers) = at_once.answer(dialect, device, payload) else { return false };
+        let now_ms = rmqtt::utils::timestamp_millis();
+        for payload in answers {
+            if present.takes(topic, &payload) {
+                present.enqueue_over(payload.len());
+                self.forward(&present, topic, payload, now_ms);
+            } else {
+                self.drop_one(device, payload.len(), "it takes only smaller packets");
+            }
+        }
+        true
     }
 
     pub(super) fn find(&self, device: &DeviceIdBuf) -> Option<Arc<Present>> {
@@ -256,22 +299,31 @@ impl InProcessLink {
         } else if !present.enqueue_in_time(size, self.queue_max, &self.runtime).await {
             "too much waits for it"
         } else {
-            let packet = Packet {
-                dup: false,
-                retain: false,
-                qos: QoS::AtMostOnce,
-                topic: topic.clone(),
-                packet_id: None,
-                payload: message.payload,
-                properties: None,
-            };
-            let publish = Publish::new(Box::new(packet), None, None, Some(now_ms));
-            // A session that has just ended drops it, as if the device had not been there.
-            let _ = present.tx.unbounded_send(Message::Forward(self.from.clone(), publish));
+            self.forward(&present, topic, message.payload, now_ms);
             return;
         };
+        self.drop_one(&message.device, size, why);
+    }
+
+    /// Hands a message that was counted in to the device's session.
+    fn forward(&self, present: &Present, topic: &TopicName, payload: Bytes, now_ms: i64) {
+        let packet = Packet {
+            dup: false,
+            retain: false,
+            qos: QoS::AtMostOnce,
+            topic: topic.clone(),
+            packet_id: None,
+            payload,
+            properties: None,
+        };
+        let publish = Publish::new(Box::new(packet), None, None, Some(now_ms));
+        // A session that has just ended drops it, as if the device had not been there.
+        let _ = present.tx.unbounded_send(Message::Forward(self.from.clone(), publish));
+    }
+
+    fn drop_one(&self, device: &DeviceIdBuf, bytes: usize, why: &'static str) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(device = message.device.as_str(), bytes = size, reason = why, "message dropped");
+        tracing::debug!(device = device.as_str(), bytes, reason = why, "message dropped");
     }
 
     fn present(&self) -> MutexGuard<'_, HashMap<DeviceIdBuf, Arc<Present>>> {
@@ -304,5 +356,9 @@ impl MessageLink for InProcessLink {
             self.runtime.spawn(async move { drop(timeout(KICK_TIMEOUT, hears).await) });
         }
         Ok(true)
+    }
+
+    fn answer_at_once(&self, answers: Arc<dyn AnswerAtOnce>) {
+        *self.at_once.write().unwrap_or_else(PoisonError::into_inner) = Some(answers);
     }
 }

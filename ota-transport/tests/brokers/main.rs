@@ -3,6 +3,7 @@
 //! What is asked of both: nothing of one device reaches another, and the broker goes on. The embedded broker
 //! is asked more: that it says why, and that its link inside the process tells the truth.
 
+mod at_once;
 mod broker_suite;
 mod certificates;
 mod embedded;
