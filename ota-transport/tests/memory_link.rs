@@ -2,14 +2,16 @@
 #![cfg(all(feature = "memory", feature = "wrappers"))]
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use ota_core::conformance::{DeviceEnd, LinkUnderTest, message_link};
-use ota_core::fleet::{Dialect, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
 use ota_core::text::DeviceIdBuf;
 use ota_transport::memory::{MemoryDevice, MemoryLink, MemoryLinkLimits};
-use ota_transport::wrappers::{FaultyLink, InjectedFaults, LinkFaults, MeteredLink};
+use ota_transport::wrappers::{FaultyLink, InjectedFaults, LinkFaults, MeteredLink, TracedLink};
 
 /// A memory link, behind a wrapper or not.
 struct UnderTest<L> {
@@ -58,7 +60,10 @@ async fn the_memory_link_conforms() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrappers_without_faults_conform() {
     message_link(async || {
-        wrapped(|memory| FaultyLink::new(MeteredLink::new(memory), LinkFaults::default(), 1))
+        wrapped(|memory| {
+            let inner = TracedLink::new(MeteredLink::new(memory));
+            FaultyLink::new(inner, LinkFaults::default(), 1)
+        })
     })
     .await;
 }
@@ -150,4 +155,79 @@ async fn a_second_connection_of_a_device_ends_the_first() {
     let (connected, gone) = (LinkEvent::Connected(id("a")), LinkEvent::Disconnected(id("a")));
     let message = LinkEvent::Message { dialect: Dialect::Native, device: id("a"), payload: Bytes::new() };
     assert_eq!(events, [connected.clone(), gone.clone(), connected, message, gone]);
+}
+
+/// What was told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_traced_link_tells_of_each_message_and_nothing_of_what_is_in_it() {
+    let told = Told::default();
+    let writer = told.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let link = wrapped(TracedLink::new);
+    let device = link.memory.connect(id("a")).await.unwrap();
+    // For this thread, which nothing here leaves.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    device.send(Dialect::Native, Bytes::from_static(b"secret")).await.unwrap();
+    while link.link.receive(10).await.unwrap().iter().all(|event| matches!(event, LinkEvent::Connected(_))) {}
+    let answer = Outbound { dialect: Dialect::Sft, device: id("a"), payload: Bytes::from_static(b"hidden") };
+    link.link.send(vec![answer]).await.unwrap();
+    assert!(link.link.disconnect(&id("a")).await.unwrap());
+    link.link.receive(10).await.unwrap();
+    let told = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+    let lines = [
+        ["TRACE", "connected", "device=\"a\"", ""],
+        ["TRACE", "received", "dialect=Native", "bytes=6"],
+        ["TRACE", "sent", "dialect=Sft", "bytes=6"],
+        ["TRACE", "disconnect", "device=\"a\"", "could=true"],
+        ["TRACE", "disconnected", "device=\"a\"", ""],
+    ];
+    for words in lines {
+        assert!(told.lines().any(|line| words.iter().all(|word| line.contains(word))), "{words:?} in {told}");
+    }
+    assert!(!told.contains("secret") && !told.contains("hidden"));
+}
+
+/// A link whose connection was lost so often.
+struct Numbered(u64);
+
+#[async_trait]
+impl MessageLink for Numbered {
+    async fn receive(&self, _: usize) -> Result<Vec<LinkEvent>, LinkError> {
+        Ok(Vec::new())
+    }
+
+    async fn send(&self, _: Vec<Outbound>) -> Result<(), LinkError> {
+        Ok(())
+    }
+
+    async fn disconnect(&self, _: &DeviceIdBuf) -> Result<bool, LinkError> {
+        Ok(false)
+    }
+
+    fn connection(&self) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn a_wrapped_link_still_tells_one_connection_from_the_next() {
+    let inner = TracedLink::new(MeteredLink::new(Numbered(7)));
+    assert_eq!(FaultyLink::new(inner, LinkFaults::default(), 1).connection(), 7);
 }

@@ -210,6 +210,10 @@ impl<L: MessageLink> MessageLink for FaultyLink<L> {
         self.inner.send(at_once).await
     }
 
+    fn connection(&self) -> u64 {
+        self.inner.connection()
+    }
+
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
         self.inner.disconnect(device).await
     }

@@ -89,6 +89,10 @@ impl<L: MessageLink> MessageLink for MeteredLink<L> {
         Ok(())
     }
 
+    fn connection(&self) -> u64 {
+        self.inner.connection()
+    }
+
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
         self.noted(self.inner.disconnect(device).await)
     }
