@@ -9,7 +9,7 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// One provider for all.
 pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> =
@@ -72,10 +72,19 @@ impl Authority {
 
     /// What a client needs to connect: this authority for the server, and its own certificate if it has one.
     pub(crate) fn client_config(&self, identity: Option<&Issued>) -> Arc<ClientConfig> {
+        self.client_config_speaking(rustls::DEFAULT_VERSIONS, identity)
+    }
+
+    /// The same, for a client that speaks these versions of TLS only.
+    pub(crate) fn client_config_speaking(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        identity: Option<&Issued>,
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::clone(&PROVIDER))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         let config = match identity {

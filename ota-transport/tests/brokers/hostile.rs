@@ -37,6 +37,21 @@ fn without_a_valid_certificate_nobody_gets_in() {
 }
 
 #[test]
+fn certificates_count_the_same_with_tls_1_2_and_1_3() {
+    for scene in Scene::each("hostile-versions") {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let open = |identity| {
+                let config = scene.authority.client_config_speaking(&[version], identity);
+                Raw::tls(scene.address(), &config).speaking(scene.version)
+            };
+            let own = scene.authority.client(DEVICE);
+            assert_eq!(open(Some(&own)).connect(&Connect::new(DEVICE)), Ok(0), "{version:?}");
+            assert_eq!(open(None).connect(&Connect::new(DEVICE)), Err(Closed), "{version:?}");
+        }
+    }
+}
+
+#[test]
 fn a_stolen_client_id_gives_nothing_and_takes_nothing() {
     for scene in Scene::each("hostile-stolen-id") {
         let mut server = scene.server();
