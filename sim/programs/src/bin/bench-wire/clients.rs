@@ -6,10 +6,8 @@ use std::time::Instant;
 use ota_core::time::Millis;
 use ota_device::{Policy, Statistics};
 use ota_sim::wire::native::Device;
-use ota_sim::wire::original::{End, Moment, Original, Then};
 use ota_sim::wire::{Clock, Connection, Notice};
 use ota_sim::workshop::{SourceFile, Workshop, product};
-use tokio::runtime::Runtime;
 
 use crate::hosts::{Host, device_id};
 
@@ -162,28 +160,4 @@ async fn all<T>(tasks: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
         results.push(task.await.expect("nobody panics"));
     }
     results
-}
-
-/// Seconds from the list of files to the last status.
-pub(crate) fn original_round(runtime: &Runtime, host: &Host, number: usize) -> f64 {
-    let access = {
-        let _entered = runtime.enter();
-        host.access(None)
-    };
-    let mut device = Original::new(device_id(number).as_str(), "any", access.broker, &["app.bin"]);
-    device.tls = access.tls;
-    let (mut begin, mut took) = (None, None);
-    let end = device.run(|moment| match moment {
-        Moment::Listed => {
-            begin = Some(Instant::now());
-            Then::GoOn
-        }
-        Moment::Done => {
-            took = begin.map(|begin| begin.elapsed().as_secs_f64());
-            Then::Vanish
-        }
-        _ => Then::GoOn,
-    });
-    assert_eq!(end, Ok(End::Vanished));
-    took.expect("it has the file")
 }

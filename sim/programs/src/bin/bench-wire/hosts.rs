@@ -1,4 +1,5 @@
-//! What devices talk to: a server of updates, or a responder without a thought, each in a process of its own.
+//! What devices talk to: a server of updates, the same with a responder in front of it that gives blocks away, or an echo;
+//! each in a process of its own.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -8,12 +9,16 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ota_core::fleet::records::PersonRole;
 use ota_core::fleet::{
-    Authorizer, Broker as _, ConnectRequest, Identity, LinkEvent, MessageLink, Outbound, Refusal, TopicAction,
+    AnswerAtOnce, Authorizer, Broker as _, ConnectRequest, Dialect, Identity, LinkError, LinkEvent,
+    MessageLink, Outbound, Refusal, TopicAction,
 };
+use ota_core::number::ByteOffset;
 use ota_core::text::{DeviceId, DeviceIdBuf};
 use ota_core::time::{Millis, Timestamp};
+use ota_core::wire::{Block, Down, Part, Up, Want};
 use ota_server::program::{Installation, SystemEntropy};
 use ota_server::{Clock, KeySigner, NewDevice, Server};
 use ota_sim::fleet_server::{enrol, person, roll_out};
@@ -116,6 +121,8 @@ fn names() -> Vec<String> {
 pub(crate) enum Kind {
     /// Serves one file of so many bytes to so many devices.
     Fleet { devices: usize, bytes: usize },
+    /// The same for the same devices, but blocks of the file come from a responder without a thought.
+    Responder { devices: usize, bytes: usize },
     /// Answers each message with so many bytes.
     Echo { block: usize },
 }
@@ -136,6 +143,7 @@ impl Host {
         let transport = if broker.setting.transport == Transport::Tls { "tls" } else { "plain" };
         let (what, first, second) = match kind {
             Kind::Fleet { devices, bytes } => ("fleet", devices, bytes),
+            Kind::Responder { devices, bytes } => ("responder", devices, bytes),
             Kind::Echo { block } => ("echo", block, 0),
         };
         command.args(["host", what, &first.to_string(), &second.to_string(), &at, transport]);
@@ -201,10 +209,13 @@ pub(crate) fn be(words: &[String]) {
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
         let (link, address) = link(at, transport == "tls", Path::new(folder)).await;
-        if what == "fleet" {
-            serve(link, Path::new(folder), first, second).await;
-        } else {
-            tokio::spawn(answer(link, first));
+        match what.as_str() {
+            "fleet" => serve(link, Path::new(folder), first, second).await,
+            "responder" => {
+                let giver = Arc::new(Giver(new_files(second).remove(0).bytes.into()));
+                serve(Arc::new(Responder { link, giver }), Path::new(folder), first, second).await;
+            }
+            _ => drop(tokio::spawn(echo(link, first))),
         }
         println!("{address}");
         std::io::stdout().flush().unwrap();
@@ -296,20 +307,105 @@ async fn serve(link: Arc<dyn MessageLink>, folder: &Path, devices: usize, bytes:
     tokio::spawn(async move { server.run().await });
 }
 
-/// Each message is answered with a block.
-async fn answer(link: Arc<dyn MessageLink>, block: usize) {
-    let block = bytes::Bytes::from(vec![7; block]);
+/// Gives devices the blocks of the file that they ask for, from memory, whatever their grants say.
+struct Giver(Bytes);
+
+impl AnswerAtOnce for Giver {
+    fn answer(&self, _: Dialect, _: &DeviceIdBuf, payload: &Bytes) -> Option<Vec<Bytes>> {
+        let Ok(Up::WantBlocks(wanted)) = Up::decode(payload) else { return None };
+        let Part::File(_) = wanted.part else { return None };
+        let indexes: Vec<usize> = match wanted.want {
+            Want::Count(count) => (0..usize::from(count)).collect(),
+            Want::Bitmap(bitmap) => {
+                let is_set = |index: &usize| bitmap[index / 8] & 1 << (index % 8) != 0;
+                (0..bitmap.len() * 8).filter(is_set).collect()
+            }
+        };
+        let (first, size) =
+            (usize::try_from(wanted.offset.0).ok()?, usize::try_from(wanted.block_bytes).ok()?);
+        let [a, b, c, d, ..] = wanted.offer.0;
+        let block = |index: usize| {
+            let from: usize = first + index * size;
+            let bytes = self.0.get(from..(from + size).min(self.0.len()))?;
+            let offset = ByteOffset(u64::try_from(from).ok()?);
+            let block = Down::Block(Block { offer: [a, b, c, d], part: wanted.part, offset, bytes });
+            Some(block.to_vec().ok()?.into())
+        };
+        indexes.into_iter().map(block).collect()
+    }
+}
+
+/// The giver in front of a server, which never hears of these requests: nothing is checked, budgeted, looked up or counted.
+/// All else passes on. Where the link asks at once, it asks the giver.
+struct Responder {
+    link: Arc<dyn MessageLink>,
+    giver: Arc<Giver>,
+}
+
+#[async_trait]
+impl MessageLink for Responder {
+    async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError> {
+        loop {
+            let events = self.link.receive(limit).await?;
+            let is_closed = events.is_empty();
+            let (answers, rest) = answered(&*self.giver, events);
+            self.link.send(answers).await?;
+            if is_closed || !rest.is_empty() {
+                return Ok(rest);
+            }
+        }
+    }
+
+    fn answer_at_once(&self, _: Arc<dyn AnswerAtOnce>) {
+        self.link.answer_at_once(Arc::clone(&self.giver) as _);
+    }
+
+    async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {
+        self.link.send(messages).await
+    }
+
+    async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {
+        self.link.disconnect(device).await
+    }
+}
+
+/// What is answered, and what is not.
+fn answered(by: &dyn AnswerAtOnce, events: Vec<LinkEvent>) -> (Vec<Outbound>, Vec<LinkEvent>) {
+    let (mut answers, mut rest) = (Vec::new(), Vec::new());
+    for event in events {
+        let LinkEvent::Message { dialect, device, payload } = &event else {
+            rest.push(event);
+            continue;
+        };
+        match by.answer(*dialect, device, payload) {
+            Some(payloads) => answers.extend(payloads.into_iter().map(|payload| Outbound {
+                dialect: *dialect,
+                device: device.clone(),
+                payload,
+            })),
+            None => rest.push(event),
+        }
+    }
+    (answers, rest)
+}
+
+/// Answers each message with a block.
+struct Echo(Bytes);
+
+impl AnswerAtOnce for Echo {
+    fn answer(&self, _: Dialect, _: &DeviceIdBuf, _: &Bytes) -> Option<Vec<Bytes>> {
+        Some(vec![self.0.clone()])
+    }
+}
+
+async fn echo(link: Arc<dyn MessageLink>, block: usize) {
+    let echo = Arc::new(Echo(vec![7; block].into()));
+    link.answer_at_once(Arc::clone(&echo) as _);
     loop {
         let events = link.receive(1024).await.unwrap();
         if events.is_empty() {
             return;
         }
-        let answers = events.into_iter().filter_map(|event| match event {
-            LinkEvent::Message { dialect, device, .. } => {
-                Some(Outbound { dialect, device, payload: block.clone() })
-            }
-            _ => None,
-        });
-        link.send(answers.collect()).await.unwrap();
+        link.send(answered(&*echo, events).0).await.unwrap();
     }
 }

@@ -1,29 +1,33 @@
 //! Goodput of a fleet's download over real sockets, beside a trivial responder on the same broker.
 //!
-//! Each host is a process of its own: this program again, told to be a server, or a responder that answers each request
-//! with a block and knows nothing of updates. Rounds are paired, so that what else the machine does hits both.
-//! With `--svg FILE` the shares are drawn as well; with `--quick` there are fewer rounds; with `--only PART` the table is
-//! all there is, of the brokers and blocks whose line begins so, such as `embedded with TLS, 4096`.
+//! Each host is a process of its own: this program again, told to be a server, or a responder that gives the same devices
+//! their blocks from memory, or an echo that knows nothing of updates. Rounds are paired, so that what else the machine
+//! does hits all of them. With `--svg FILE` the shares are drawn as well; with `--quick` there is one round; with
+//! `--only PART` nothing is written but what is measured, of the brokers and blocks whose line begins so, such as
+//! `embedded with TLS, 4096`, or `many`, or `originals`. Called as `ota` is called, it is `ota`.
 
 mod clients;
 mod hosts;
 #[path = "../../../../../ota-transport/tests/support/mod.rs"]
 mod mosquitto;
+mod originals;
 mod plot;
 
 use std::process::ExitCode;
 
 use tokio::runtime::Runtime;
 
-use clients::{Fleet, Load, Measured, echo_round, fleet_round, original_round};
+use clients::{Fleet, Load, Measured, echo_round, fleet_round};
 use hosts::{Broker, Host, Kind, Setting, Transport};
 
 /// Devices that download at once.
 const DEVICES: usize = 4;
 const BLOCKS: [usize; 3] = [1024, 4096, 16_384];
 const WINDOWS: [u16; 3] = [1, 8, 32];
-/// How many blocks each of them downloads: enough for the beginning not to count.
-const BLOCKS_PER_FILE: usize = 2048;
+/// How much each of them downloads: enough for the beginning not to count, and no more than two rounds a second allow.
+const fn file_bytes(block: usize) -> usize {
+    if block < 16_384 { block * 2048 } else { block * 1024 }
+}
 /// A fleet at once.
 const MANY: usize = 1000;
 const MANY_BYTES: usize = 64 * 1024;
@@ -35,46 +39,51 @@ pub(crate) struct Line {
     pub(crate) window: u16,
     /// Bytes per second of the fleet, median.
     fleet: f64,
-    /// Of the responder's clients, median.
-    echo: f64,
-    /// Median of the rounds' ratios.
+    /// Of the same devices at the responder, median.
+    responder: f64,
+    /// Median of the rounds' ratios of these two.
     pub(crate) share: f64,
-    /// Processor time of the server per gigabyte, in seconds, median.
-    cpu: f64,
+    /// Of clients that look at nothing at the echo, median.
+    echo: f64,
+    /// Processor time of the server and of the responder per gigabyte, in seconds, medians.
+    cpu: [f64; 2],
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.first().is_some_and(|word| word == "host") {
-        hosts::be(&words[1..]);
-        return ExitCode::SUCCESS;
+    match words.first() {
+        Some(word) if word == "host" => {
+            hosts::be(&words[1..]);
+            return ExitCode::SUCCESS;
+        }
+        Some(word) if !word.starts_with("--") => return ota_server::program::main(),
+        _ => {}
     }
     let rounds = if words.iter().any(|word| word == "--quick") { 1 } else { 5 };
-    let svg = words.iter().position(|word| word == "--svg").and_then(|at| words.get(at + 1));
-    let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
+    let argument = |flag| words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+    let (svg, only) = (argument("--svg"), argument("--only"));
+    let is_wanted = |name: &str| only.is_none_or(|only| name.starts_with(only.as_str()));
     let runtime = Runtime::new().unwrap();
     let mut lines = Vec::new();
     for setting in Setting::all() {
         for block in BLOCKS {
-            if only.is_none_or(|only| format!("{setting}, {block} ").starts_with(only.as_str())) {
+            if is_wanted(&format!("{setting}, {block} ")) {
                 lines.extend(measure(&runtime, setting, block, rounds));
             }
         }
     }
-    if only.is_some() {
-        return ExitCode::SUCCESS;
-    }
-    println!("<!-- bench: wire -->");
+    let many = is_wanted("many").then(|| many(&runtime));
+    let originals = is_wanted("originals").then(|| originals::table(rounds));
+    let (Some(many), Some(originals), None) = (many, originals, only) else { return ExitCode::SUCCESS };
+    println!("<!-- bench: wire -->\n{}", explained(rounds));
     println!(
-        "{DEVICES} devices with the real engine download at once; beside them as many clients that ask a responder for \
-         blocks of the same size, as many at a time. MB/s: medians of {rounds} rounds; share: median of the rounds' ratios.\n"
+        "| broker | block | window | fleet, MB/s | responder, MB/s | share | echo, MB/s | server, CPU s/GB | responder, CPU s/GB |"
     );
-    println!("| broker | block | window | fleet, MB/s | responder, MB/s | share | server, CPU s/GB |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
     for line in &lines {
+        let Line { setting, block, window, fleet, responder, share, echo, cpu: [server, other] } = line;
         println!(
-            "| {} | {} | {} | {:.1} | {:.1} | {:.2} | {:.1} |",
-            line.setting, line.block, line.window, line.fleet, line.echo, line.share, line.cpu
+            "| {setting} | {block} | {window} | {fleet:.1} | {responder:.1} | {share:.2} | {echo:.1} | {server:.1} | {other:.1} |"
         );
     }
     if let Some(path) = svg {
@@ -82,49 +91,79 @@ fn main() -> ExitCode {
         let name = path.rsplit('/').next().unwrap_or(path);
         println!("\n![share of the responder's goodput](plots/{name})");
     }
-    println!("\n{}", many(&runtime));
-    println!("\n{}", originals(&runtime));
-    println!("<!-- /bench -->");
+    println!("\n{many}\n\n{originals}<!-- /bench -->");
     ExitCode::SUCCESS
+}
+
+/// What the columns are.
+fn explained(rounds: usize) -> String {
+    format!(
+        "{DEVICES} devices download at once, on the cores that the server has, too. Fleet: the real device engine, which \
+         hashes and writes what comes, at the real server. Responder: the same devices with the same engine, on the same \
+         kind of broker, but requests for blocks of the file are answered from memory, without a look at grant, budget or \
+         store. Share: of that responder's goodput, the median of {rounds} paired rounds; 0.9 is asked for. Echo: clients \
+         that ask for messages of that length, as many at a time, and throw them away: what the broker and the sockets \
+         carry when nobody looks at a byte. MB/s and processor time (with that of a broker inside) are medians.\n"
+    )
 }
 
 /// All windows with one block size at one broker.
 fn measure(runtime: &Runtime, setting: Setting, block: usize, rounds: usize) -> Vec<Line> {
-    let bytes = block * BLOCKS_PER_FILE;
-    let Some(broker) = Broker::start(setting) else { return Vec::new() };
-    let fleet = Host::start(&broker, Kind::Fleet { devices: DEVICES * 64, bytes });
+    let bytes = file_bytes(block);
+    // Each host has a broker of its own kind and settings, so that none talks to the others' devices.
+    let brokers: Vec<Broker> = (0..3).map_while(|_| Broker::start(setting)).collect();
+    let [first, second, third] = &brokers[..] else { return Vec::new() };
+    let devices = DEVICES * WINDOWS.len() * (rounds + 1);
+    let fleet = Host::start(first, Kind::Fleet { devices, bytes });
+    let responder = Host::start(second, Kind::Responder { devices, bytes });
+    let echo = Host::start(third, Kind::Echo { block });
     let mut number = 0;
-    // The responder has a broker of its own kind and settings, so that neither talks to the other's devices.
-    let Some(other) = Broker::start(setting) else { return Vec::new() };
-    let echo = Host::start(&other, Kind::Echo { block });
     let mut lines = Vec::new();
     for window in WINDOWS {
         let load = Load { devices: DEVICES, block, window, bytes };
-        let mut measured: Vec<(Measured, Measured)> = Vec::new();
+        let mut measured: Vec<[Measured; 3]> = Vec::new();
         // The first round warms caches and is not counted.
         for round in 0..=rounds {
-            let ours = runtime.block_on(fleet_round(&fleet, Fleet { first: number }, load));
+            let numbers = Fleet { first: number };
             number += DEVICES;
-            let theirs = runtime.block_on(echo_round(&echo, load));
+            let ours = || runtime.block_on(fleet_round(&fleet, numbers, load));
+            let theirs = || runtime.block_on(fleet_round(&responder, numbers, load));
+            // Whoever comes second finds the machine as the first has left it.
+            let pair = if round % 2 == 0 {
+                let ours = ours();
+                [ours, theirs()]
+            } else {
+                let theirs = theirs();
+                [ours(), theirs]
+            };
+            let bare = runtime.block_on(echo_round(&echo, load));
             if round > 0 {
-                measured.push((ours, theirs));
+                measured.push([pair[0], pair[1], bare]);
             }
         }
+        let speed = |of: usize| median(measured.iter().map(|round| round[of].bytes_per_second)) / 1e6;
+        let cpu = |of: usize| median(measured.iter().map(|round| round[of].cpu_seconds_per_byte)) * 1e9;
+        let share = measured.iter().map(|round| round[0].bytes_per_second / round[1].bytes_per_second);
         let line = Line {
             setting,
             block,
             window,
-            fleet: median(measured.iter().map(|(ours, _)| ours.bytes_per_second)) / 1e6,
-            echo: median(measured.iter().map(|(_, theirs)| theirs.bytes_per_second)) / 1e6,
-            share: median(
-                measured.iter().map(|(ours, theirs)| ours.bytes_per_second / theirs.bytes_per_second),
-            ),
-            cpu: median(measured.iter().map(|(ours, _)| ours.cpu_seconds_per_byte)) * 1e9,
+            fleet: speed(0),
+            responder: speed(1),
+            share: median(share),
+            echo: speed(2),
+            cpu: [cpu(0), cpu(1)],
         };
-        let trouble = measured.last().map(|(ours, _)| ours.trouble).unwrap_or_default();
+        let trouble = measured.last().map(|round| round[0].trouble).unwrap_or_default();
         eprintln!(
-            "{setting}, {block} B, window {window}: {:.1} of {:.1} MB/s, {:.2}; in the last round {trouble}",
-            line.fleet, line.echo, line.share
+            "{setting}, {block} B, window {window}: {:.1} of {:.1} MB/s, {:.2}, echo {:.1}, CPU s/GB {:.1}, {:.1}, {:.1}; {trouble}",
+            line.fleet,
+            line.responder,
+            line.share,
+            line.echo,
+            line.cpu[0],
+            line.cpu[1],
+            cpu(2)
         );
         lines.push(line);
     }
@@ -152,24 +191,8 @@ fn many(runtime: &Runtime) -> String {
     )
 }
 
-/// A device of the original system, which writes in two parts with Nagle's algorithm on.
-fn originals(runtime: &Runtime) -> String {
-    let mut text = "1 MiB in chunks of 1 KiB to a device of the original system, one at a time, each request written in two \
-                    parts without TCP_NODELAY, from its list of files to its last status:"
-        .to_owned();
-    for transport in [Transport::Plain, Transport::Tls] {
-        let broker = Broker::start(Setting { transport, is_embedded: true }).expect("the broker inside");
-        let host = Host::start(&broker, Kind::Fleet { devices: 8, bytes: 1 << 20 });
-        let seconds = (0..5).map(|number| original_round(runtime, &host, number));
-        let seconds = median(seconds.collect::<Vec<_>>().into_iter());
-        text.push_str(&format!(" {:.0} ms {transport},", seconds * 1000.0));
-    }
-    text.truncate(text.len() - 1);
-    text.push('.');
-    text
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// The one in the middle.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
