@@ -27,8 +27,8 @@ pub struct Session {
     state: State,
     /// Whether the link tells of connections, and this one has not checked in yet.
     is_fresh: Option<bool>,
-    /// The check-in that has not been answered, to be decided again when the turn comes.
-    kept: Option<Box<CheckIn>>,
+    /// The check-in that has not been answered, to be decided again when the turn comes, and when it was heard.
+    kept: Option<(Box<CheckIn>, Timestamp)>,
 }
 
 #[derive(Debug, Clone)]
@@ -131,11 +131,11 @@ impl Session {
         Self { state: State::Fetching(Box::new(fetch)), is_fresh: None, kept: None }
     }
 
-    /// Takes a message. `nonce` is what stands for the nonce that this protocol does not have.
+    /// Takes a message that was `heard` then. `nonce` is what stands for the nonce that this protocol does not have.
     #[must_use]
-    pub fn hear(&mut self, message: &sft::Up<'_>, nonce: Nonce, hearing: Hearing, now: Timestamp) -> Step {
+    pub fn hear(&mut self, message: &sft::Up<'_>, nonce: Nonce, hearing: Hearing, heard: Timestamp) -> Step {
         match message {
-            sft::Up::FileInfo(info) => self.file_info(info, nonce, now),
+            sft::Up::FileInfo(info) => self.file_info(info, nonce, heard),
             sft::Up::GetChunk(wanted) => self.get_chunk(wanted, hearing),
             sft::Up::Status(status) => self.status(status, hearing),
         }
@@ -150,13 +150,13 @@ impl Session {
         }
     }
 
-    fn file_info(&mut self, info: &sft::FileInfo<'_>, nonce: Nonce, now: Timestamp) -> Step {
+    fn file_info(&mut self, info: &sft::FileInfo<'_>, nonce: Nonce, heard: Timestamp) -> Step {
         // A device checks in once per connection. What comes twice is a copy, and a second list of files in a row
         // crashes the client.
         let is_copy = match self.is_fresh {
             Some(is_fresh) => !is_fresh,
             None => {
-                matches!(&self.state, State::Fetching(f) if !f.has_asked && now.since(f.since) < COPY_WITHIN)
+                matches!(&self.state, State::Fetching(f) if !f.has_asked && heard.since(f.since) < COPY_WITHIN)
             }
         };
         if is_copy {
@@ -179,7 +179,7 @@ impl Session {
             outcome: None,
             evidence: None,
         });
-        self.kept = Some(check_in.clone());
+        self.kept = Some((check_in.clone(), heard));
         Step::CheckIn(check_in)
     }
 
@@ -316,9 +316,9 @@ impl Session {
         Ok(Some(message.into()))
     }
 
-    /// The check-in that still waits for its answer, if one may be given.
+    /// The check-in that still waits for its answer, if one may be given, and when it was heard.
     #[must_use]
-    pub fn waiting(&self) -> Option<Box<CheckIn>> {
+    pub fn waiting(&self) -> Option<(Box<CheckIn>, Timestamp)> {
         if matches!(self.state, State::Permitted) { self.kept.clone() } else { None }
     }
 

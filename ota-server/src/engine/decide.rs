@@ -277,7 +277,8 @@ pub const fn dialect_number(dialect: Dialect) -> u8 {
 
 /// The turn of a device may have come that waits with a check-in of the original protocol, which knows no `Busy`.
 ///
-/// It waits with the server that has heard it last, until any server has made it an offer.
+/// It waits with the server that has heard it last, until any server has made it an offer. Where the store did not take the
+/// check-in itself, that is this server as long as the store knows of nothing later.
 pub fn turn(
     context: &mut Context<'_>,
     id: &DeviceIdBuf,
@@ -285,7 +286,9 @@ pub fn turn(
     said: &CheckIn,
     dialect: Dialect,
 ) -> Decision {
-    if known.is_none_or(|known| known.device.waits_with != Some(said.nonce)) {
+    let waits_elsewhere =
+        |known: &Known| known.device.waits_with != Some(said.nonce) && known.device.heard >= context.heard;
+    if known.is_none_or(waits_elsewhere) {
         return Decision { is_stale: true, ..Decision::default() };
     }
     check_in(context, id, known, said, dialect)
@@ -312,7 +315,10 @@ pub fn check_in(
         Err(code) => return Decision::refuse(code, None),
     };
     let now = context.now;
-    if draft.latest().is_some_and(|(_, latest)| attempt::is_confirmed_since(latest, context.heard)) {
+    if draft
+        .latest()
+        .is_some_and(|(_, latest)| attempt::is_known_better_since(latest, dialect, context.heard))
+    {
         return Decision { is_stale: true, ..Decision::default() };
     }
     remember(&mut draft.device, said, &view, now);

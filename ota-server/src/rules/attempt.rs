@@ -3,6 +3,7 @@
 //! Every function takes an attempt and gives the next one; nothing here knows a store or a clock. What a device
 //! *says* moves an attempt on; only what it *shows* (its new revisions, after its boot) confirms it.
 
+use ota_core::fleet::Dialect;
 use ota_core::fleet::records::{
     Attempt, AttemptPhase, AttemptRules, Cause, FILE_STATES_MAX, FileProgress, MOMENTS_MAX, Moment,
 };
@@ -258,13 +259,19 @@ fn boot_cause(code: ReportCode) -> u16 {
     if code == ReportCode::Ok { ReportCode::BootReverted.number() } else { code.number() }
 }
 
-/// Whether the device has confirmed the release after this was heard: what it says is older than what is known.
+/// Whether a check-in that was `heard` then is older than what is known of the device.
 ///
-/// A check-in can wait with one server, for its store or its turn, while the device updates itself with another's help.
-/// Taken for news it would look as if the bootloader had gone back to the old files.
+/// It can wait with one server, for its store or its turn, while the device updates itself with another's help. Taken for
+/// news it would look as if the bootloader had gone back to the old files. And while it waits, another server can offer the
+/// update in answer to an earlier check-in: a device of the original protocol crashes at a second offer.
 #[must_use]
-pub fn is_confirmed_since(attempt: &Attempt, heard: Timestamp) -> bool {
-    attempt.phase == AttemptPhase::Confirmed && heard < attempt.changed
+pub fn is_known_better_since(attempt: &Attempt, dialect: Dialect, heard: Timestamp) -> bool {
+    let says_more = match attempt.phase {
+        AttemptPhase::Confirmed => true,
+        AttemptPhase::Offered => dialect == Dialect::Sft,
+        _ => false,
+    };
+    says_more && heard < attempt.changed
 }
 
 /// A check-in shows what is installed: the whole release, or something else.

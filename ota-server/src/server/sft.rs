@@ -148,9 +148,8 @@ impl Server {
         };
         let mut nonce = [0; 16];
         self.inner.entropy.fill(&mut nonce);
-        let now = self.now();
         let hearing = if self.has_neighbours() { Hearing::Shared } else { Hearing::Alone };
-        let mut step = self.sessions().of(device).hear(&message, Nonce(nonce), hearing, now);
+        let mut step = self.sessions().of(device).hear(&message, Nonce(nonce), hearing, heard);
         if step == Step::Lost {
             let Some(session) = self.sft_restored(device, &message).await else {
                 if !matches!(message, Up::Status(_)) {
@@ -166,7 +165,7 @@ impl Server {
                 step = Step::Dropped;
             } else {
                 *known = session;
-                step = known.hear(&message, Nonce(nonce), Hearing::Restored, now);
+                step = known.hear(&message, Nonce(nonce), Hearing::Restored, heard);
             }
         }
         if hearing == Hearing::Shared
@@ -179,7 +178,7 @@ impl Server {
             let known = sessions.of(device);
             if known.offer_id() != session.offer_id() {
                 *known = session;
-                step = known.hear(&message, Nonce(nonce), Hearing::Restored, now);
+                step = known.hear(&message, Nonce(nonce), Hearing::Restored, heard);
             }
         }
         let kind = match step {
@@ -317,8 +316,8 @@ impl Server {
                 let session = sessions.of(&device);
                 (session.waiting(), session.owed())
             };
-            if let Some(said) = waiting {
-                events.push(Event { device, heard: now, kind: Kind::Turn(said, Dialect::Sft) });
+            if let Some((said, heard)) = waiting {
+                events.push(Event { device, heard, kind: Kind::Turn(said, Dialect::Sft) });
             } else if let Some(owed) = owed {
                 match self.sft_still_at(&device, owed.offer).await {
                     Ok(Some(campaign)) => self.sft_serve(out, &device, campaign).await,
@@ -351,8 +350,8 @@ impl Server {
 
     /// A connected device's turn has come: the check-in that it is waiting with is decided again.
     pub(super) fn sft_turn(&self, device: &DeviceIdBuf) -> Option<Event<Kind>> {
-        let said = self.sessions().sessions.get(device)?.waiting()?;
-        Some(Event { device: device.clone(), heard: self.now(), kind: Kind::Turn(said, Dialect::Sft) })
+        let (said, heard) = self.sessions().sessions.get(device)?.waiting()?;
+        Some(Event { device: device.clone(), heard, kind: Kind::Turn(said, Dialect::Sft) })
     }
 
     /// A device that takes too long, or whose offer was taken back, is made to begin anew.

@@ -21,10 +21,14 @@ pub(crate) async fn connect(world: &World, name: &str) {
     world.server.handle(vec![LinkEvent::Connected(id(name))]).await.unwrap();
 }
 
-pub(crate) async fn info(world: &World, name: &str, file: &str, revision: &str) -> Vec<Bytes> {
+pub(crate) fn info_message(file: &str, revision: &str) -> Bytes {
     let files = [FileRevision::new(file, revision).unwrap()];
     let message = Up::FileInfo(FileInfo { files: Entries::from_slice(&files), takes_links: false });
-    world.say(name, Dialect::Sft, message.to_vec().unwrap().into()).await
+    message.to_vec().unwrap().into()
+}
+
+pub(crate) async fn info(world: &World, name: &str, file: &str, revision: &str) -> Vec<Bytes> {
+    world.say(name, Dialect::Sft, info_message(file, revision)).await
 }
 
 pub(crate) async fn chunk(world: &World, name: &str, file: &str, revision: &str, offset: u32) -> Vec<Bytes> {

@@ -1,5 +1,6 @@
 //! A store that is full, damaged or away: a clear error, devices that come back later, and nothing acknowledged is lost.
 
+use core::mem;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
@@ -12,13 +13,14 @@ use ota_core::fleet::{
     AuditEntry, CounterKey, CounterPrefix, Cursor, Dialect, FleetStore, Key, Lease, LeaseRequest, LinkError,
     LinkEvent, MessageLink, Outbound, Outcome, Page, Query, Record, StoreError, StoreErrorKind, Stored, Unit,
 };
-use ota_core::number::FileIndex;
+use ota_core::number::{FileIndex, ReleaseId};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, Report, ReportCode, Up};
 use ota_server::{AuditCheck, CommandError, Config, KeySigner, NewDevice, Server};
 use tokio::sync::RwLock;
 
+use crate::sft;
 use crate::support::*;
 
 /// What goes wrong with commits.
@@ -84,7 +86,11 @@ impl FleetStore for TroubledStore {
 
 /// A world whose store can be troubled.
 async fn world() -> (World, Arc<TroubledStore>) {
-    let mut world = World::new().await;
+    troubled(World::new().await).await
+}
+
+/// The same world, with a server whose store can be troubled.
+async fn troubled(mut world: World) -> (World, Arc<TroubledStore>) {
     let store = TroubledStore {
         store: Arc::clone(&world.store),
         trouble: Mutex::new(Trouble::Nothing),
@@ -92,16 +98,16 @@ async fn world() -> (World, Arc<TroubledStore>) {
         door: RwLock::new(()),
     };
     let store = Arc::new(store);
-    let shared: Arc<dyn FleetStore> = Arc::clone(&store) as _;
-    let server = Server::builder(
-        shared,
-        Arc::clone(&world.blobs) as _,
-        Arc::clone(&world.link) as _,
-        Arc::new(Seeded::new(9)),
-    );
-    let server = server.clock(Arc::clone(&world.clock) as _).signer(Arc::new(KeySigner::for_all(key(4))));
-    world.server = server.start().await.unwrap();
+    world.server = another(&world, Arc::clone(&store) as _, 9).await;
     (world, store)
+}
+
+/// A server of this world that reaches the store this way.
+async fn another(world: &World, store: Arc<dyn FleetStore>, seed: u64) -> Server {
+    let (blobs, link) = (Arc::clone(&world.blobs) as _, Arc::clone(&world.link) as _);
+    let server = Server::builder(store, blobs, link, Arc::new(Seeded::new(seed)));
+    let server = server.clock(Arc::clone(&world.clock) as _).signer(Arc::new(KeySigner::for_all(key(4))));
+    server.start().await.unwrap()
 }
 
 fn installed(offer: &Offered) -> Bytes {
@@ -272,44 +278,91 @@ async fn a_storm_of_check_ins_is_taken_at_a_bounded_rate_and_everybody_comes_in(
     assert!(rounds > 3 && now < 30_000, "{rounds} rounds, {now} ms");
 }
 
+/// What a server does with a message whose store cannot be read at present: it waits.
+async fn held_up(server: &Server, message: LinkEvent) -> impl Future<Output = Result<(), LinkError>> {
+    let mut handled = Box::pin(async move { server.handle(vec![message]).await });
+    tokio::select! {
+        biased;
+        _ = &mut handled => panic!("the store cannot be read"),
+        () = core::future::ready(()) => {}
+    }
+    handled
+}
+
 #[tokio::test]
 async fn a_check_in_that_waited_for_the_store_is_no_news_of_a_device_that_has_updated_itself_meanwhile() {
     let (mut world, store) = world().await;
     world.register(&[("lamp-1", &[])]).await;
     let release = world.release("1.1", &[1; 3000]).await;
     let campaign = world.start_campaign(draft(&world, release, plan())).await;
-    let held_up = world.server.clone();
-    let (shared, blobs, link) =
-        (Arc::clone(&world.store) as _, Arc::clone(&world.blobs) as _, Arc::clone(&world.link) as _);
-    let other = Server::builder(shared, blobs, link, Arc::new(Seeded::new(10)))
-        .clock(Arc::clone(&world.clock) as _)
-        .signer(Arc::new(KeySigner::for_all(key(4))));
-    world.server = other.start().await.unwrap();
+    let other = another(&world, Arc::clone(&world.store) as _, 10).await;
+    let late = mem::replace(&mut world.server, other);
     let mut lamp = Lamp::new("lamp-1", "1.0");
-    let device = DeviceIdBuf::new("lamp-1").unwrap();
-    let check_in = LinkEvent::Message {
-        dialect: Dialect::Native,
-        device: device.clone(),
-        payload: lamp.check_in_message(),
-    };
+    let (device, payload) = (sft::id("lamp-1"), lamp.check_in_message());
+    let check_in = LinkEvent::Message { dialect: Dialect::Native, device: device.clone(), payload };
 
     let shut = store.door.write().await;
-    let mut late = Box::pin(held_up.handle(vec![check_in]));
-    tokio::select! {
-        biased;
-        _ = &mut late => panic!("the store cannot be read"),
-        () = core::future::ready(()) => {}
-    }
+    let handled = held_up(&late, check_in).await;
     world.pass(Millis(10));
     lamp.update(&world, "1.1", 3000).await;
     world.pass(Millis(10));
     drop(shut);
-    late.await.unwrap();
+    handled.await.unwrap();
 
     assert_eq!(world.heard_by(&device).len(), 0, "it is offered nothing that it has");
-    let key = Key::Attempt(campaign, device);
-    let stored = world.store.load(&[key]).await.unwrap().remove(0).unwrap();
+    let stored = world.store.load(&[Key::Attempt(campaign, device)]).await.unwrap().remove(0).unwrap();
     let Record::Attempt(attempt) = stored.record else { panic!("{stored:?}") };
     assert_eq!(attempt.phase, AttemptPhase::Confirmed, "nothing was rolled back");
     world.assert_counters_are_exact().await;
+}
+
+/// A fleet of one device of the original protocol, and a release for it.
+async fn world_of_an_old_device() -> (World, Arc<TroubledStore>, ReleaseId) {
+    let (world, store) = troubled(World::with_dialects(sft::SFT).await).await;
+    world.register(&[("old-1", &[])]).await;
+    let file = world.file("app.bin", "2", &[1; 4096]).await;
+    let release = world.sign(world.release_draft(vec![file])).await;
+    (world, store, release)
+}
+
+#[tokio::test]
+async fn an_old_device_that_begins_anew_while_it_is_offered_an_update_hears_of_it_once() {
+    let (mut world, store, release) = world_of_an_old_device().await;
+    let other = another(&world, Arc::clone(&world.store) as _, 10).await;
+    let late = mem::replace(&mut world.server, other);
+    assert_eq!(sft::info(&world, "old-1", "app.bin", "1").await.len(), 0, "there is nothing yet");
+    world.start_campaign(draft(&world, release, plan())).await;
+
+    // It connects anew, and says so to a server that waits for its store.
+    let shut = store.door.write().await;
+    let payload = sft::info_message("app.bin", "1");
+    let message = LinkEvent::Message { dialect: Dialect::Sft, device: sft::id("old-1"), payload };
+    let handled = held_up(&late, message).await;
+    world.pass(Millis(10));
+    world.server.tick().await.unwrap();
+    sft::files_of(&world.heard_by(&sft::id("old-1")));
+    world.pass(Millis(10));
+    drop(shut);
+    handled.await.unwrap();
+    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "a second list crashes it");
+    assert_eq!(sft::chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1, "it goes on with the first");
+}
+
+#[tokio::test]
+async fn an_old_device_that_checked_in_with_a_failing_store_is_answered_when_it_works_again() {
+    let (world, store, release) = world_of_an_old_device().await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    sft::connect(&world, "old-1").await;
+    store.set(Trouble::Before(StoreErrorKind::Unavailable));
+    assert_eq!(sft::info(&world, "old-1", "app.bin", "1").await.len(), 0);
+    for _ in 0..3 {
+        world.pass(Millis(31_000));
+        let _ = world.server.tick().await;
+    }
+    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "nothing is said that is not durable");
+    store.set(Trouble::Nothing);
+    world.pass(Millis(31_000));
+    world.server.tick().await.unwrap();
+    sft::files_of(&world.heard_by(&sft::id("old-1")));
+    assert_eq!(sft::chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
 }
