@@ -135,7 +135,8 @@ impl CounterPrefix {
     /// What the bytes of every counter of the group begin with, and those of no other.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        // A kind, a product and the numbers of a counter.
+        let mut bytes = Vec::with_capacity(80);
         match self {
             Self::Devices => bytes.push(DEVICES),
             Self::Installed(product) => push_product(&mut bytes, INSTALLED, product),

@@ -3,7 +3,6 @@
 //! What a backend is given here keeps the promises about units that need no look at the store: every written record
 //! is expected, no key comes twice, and nothing exceeds its limit.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::{
@@ -94,24 +93,28 @@ impl PreparedUnit {
         if too_many(unit.expects.len()) || too_many(unit.counters.len()) || too_many(unit.audit.len()) {
             return Err(UnitError::TooLong);
         }
-        let mut places = BTreeMap::new();
         let mut expects = Vec::with_capacity(unit.expects.len());
-        for (position, (key, version)) in unit.expects.into_iter().enumerate() {
+        for (key, version) in unit.expects {
             let bytes = key.to_bytes();
             if bytes.len() > limits::RECORD_KEY_BYTES_MAX {
                 return Err(UnitError::TooLong);
             }
-            if places.insert((key.table(), bytes.clone()), position).is_some() {
-                return Err(UnitError::KeyTwice);
-            }
             expects.push((key, bytes, version));
+        }
+        let mut places: Vec<(&Key, usize, Version)> =
+            expects.iter().zip(0..).map(|((key, _, version), place)| (key, place, *version)).collect();
+        places.sort_unstable();
+        let is_twice =
+            |pair: &[(&Key, usize, Version)]| matches!(pair, [(one, ..), (other, ..)] if one == other);
+        if places.windows(2).any(is_twice) {
+            return Err(UnitError::KeyTwice);
         }
         let mut writes: Vec<PreparedWrite> = Vec::with_capacity(unit.writes.len());
         for write in unit.writes {
-            let name = (write.key.table(), write.key.to_bytes());
-            let Some(expected) = places.get(&name).copied() else { return Err(UnitError::Unexpected) };
-            let version = expects.get(expected).map(|(_, _, version)| *version).unwrap_or_default();
-            writes.push(PreparedWrite::new(&write, expected, version)?);
+            let found = places.binary_search_by(|(key, ..)| (*key).cmp(&write.key)).ok();
+            let found = found.and_then(|found| places.get(found));
+            let Some((_, expected, version)) = found else { return Err(UnitError::Unexpected) };
+            writes.push(PreparedWrite::new(&write, *expected, *version)?);
         }
         let mut written: Vec<usize> = writes.iter().map(|write| write.expected).collect();
         written.sort_unstable();

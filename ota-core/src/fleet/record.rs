@@ -38,7 +38,8 @@ macro_rules! records {
             /// Its stored form.
             #[must_use]
             pub fn to_bytes(&self) -> Vec<u8> {
-                let mut bytes = Vec::new();
+                // As much as the record of an ordinary device takes.
+                let mut bytes = Vec::with_capacity(192);
                 // Writing to a vector cannot fail.
                 let Ok(()) = (match self {
                     $(Self::$table(body) => minicbor::encode(body, &mut bytes),)+

@@ -4,14 +4,14 @@
 //! is right whenever no unit is stale, then from the versions that were found under lock. Either way the writing
 //! statements check every version that the plan relied on, so that a plan made of wrong versions changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ota_core::fleet::{AuditDraft, Key, Outcome, PreparedUnit, Version};
+use ota_core::fleet::{AuditDraft, CounterKey, Key, Outcome, PreparedUnit, Version};
 
 use super::schema::{Family, part_of};
 
 /// Which row: in the order in which rows are locked, by everyone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Name<'u> {
     pub(super) family: Family,
     pub(super) part: i16,
@@ -107,24 +107,22 @@ pub(super) fn names(units: &[PreparedUnit]) -> BTreeMap<Name<'_>, Strength> {
 
 /// Decides what becomes of each unit, in order, and what that leaves to write.
 pub(super) fn plan<'u>(units: &'u [PreparedUnit], known: &Known<'u>) -> Plan<'u> {
-    let mut rows = BTreeMap::new();
+    let mut rows = NamedRows::default();
     let mut places = BTreeMap::new();
-    let mut counters: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    let mut counters: BTreeMap<&CounterKey, i64> = BTreeMap::new();
     let mut plan = Plan::default();
+    // Where the rows of a unit are, in the order in which it names them.
+    let mut at = Vec::new();
     for unit in units {
-        // Once for each record: the shard of a device is a hash of its id.
-        let names: Vec<Name<'u>> = unit.expects.iter().map(|(key, bytes, _)| name(key, bytes)).collect();
-        if let Some(stale) = stale(unit, &names, known, &mut rows) {
+        if let Some(stale) = rows.stale(unit, known, &mut at) {
             plan.outcomes.push(Outcome::Conflict(stale.clone()));
             continue;
         }
         plan.outcomes.push(Outcome::Committed);
         for write in &unit.writes {
-            let name = names[write.expected];
-            if let Some(row) = rows.get_mut(&name) {
-                row.now = write.version;
-                row.body = Some(write.after.as_deref().unwrap_or_default());
-            }
+            let (name, row) = &mut rows.rows[at[write.expected]];
+            row.now = write.version;
+            row.body = Some(write.after.as_deref().unwrap_or_default());
             let place = |place: &'u ota_core::fleet::Place| -> PlaceName<'u> {
                 (name.family, name.part, place.index.number().into(), &place.sort_key)
             };
@@ -133,12 +131,13 @@ pub(super) fn plan<'u>(units: &'u [PreparedUnit], known: &Known<'u>) -> Plan<'u>
             places.extend(write.enters.iter().map(|entered| (place(entered), Some(entered.place_bytes))));
         }
         for change in &unit.counters {
-            let sum = counters.entry(change.key.to_bytes()).or_default();
+            let sum = counters.entry(&change.key).or_default();
             *sum = sum.saturating_add(change.by);
         }
         plan.audit.extend(&unit.audit);
     }
-    for (name, row) in rows {
+    rows.rows.sort_unstable_by_key(|(name, _)| *name);
+    for (name, row) in rows.rows {
         plan.changes[name.family.position()].add(name, &row);
     }
     for ((family, part, index, sort_key), entered) in places {
@@ -151,30 +150,44 @@ pub(super) fn plan<'u>(units: &'u [PreparedUnit], known: &Known<'u>) -> Plan<'u>
         list.place_bytes.push(entered.map_or(0, |bytes| i16::try_from(bytes).unwrap_or(i16::MAX)));
     }
     counters.retain(|_, by| *by != 0);
+    let mut counters: Vec<(Vec<u8>, i64)> =
+        counters.into_iter().map(|(key, by)| (key.to_bytes(), by)).collect();
+    // The order in which everybody locks them.
+    counters.sort_unstable();
     (plan.counter_keys, plan.counter_changes) = counters.into_iter().unzip();
     plan
 }
 
-/// The first record of the unit that has another version than expected, now, after the units before it.
-fn stale<'u>(
-    unit: &'u PreparedUnit,
-    names: &[Name<'u>],
-    known: &Known<'u>,
-    rows: &mut BTreeMap<Name<'u>, Row<'u>>,
-) -> Option<&'u Key> {
-    for ((key, _, expected), name) in unit.expects.iter().zip(names.iter().copied()) {
-        let row = rows.entry(name).or_insert_with(|| {
-            let found = match known {
-                Known::Expected => *expected,
-                Known::Found(found) => found.get(&name).copied().unwrap_or_default(),
-            };
-            Row { found, now: found, body: None }
-        });
-        if row.now != *expected {
-            return Some(key);
+/// The rows that a batch has named so far.
+#[derive(Default)]
+struct NamedRows<'u> {
+    rows: Vec<(Name<'u>, Row<'u>)>,
+    positions: HashMap<Name<'u>, usize>,
+}
+
+impl<'u> NamedRows<'u> {
+    /// The first record of the unit that has another version than expected, now, after the units before it; if there is
+    /// none, `at` says where its rows are.
+    fn stale(&mut self, unit: &'u PreparedUnit, known: &Known<'u>, at: &mut Vec<usize>) -> Option<&'u Key> {
+        at.clear();
+        for (key, bytes, expected) in &unit.expects {
+            // Once for each record: the shard of a device is a hash of its id.
+            let name = name(key, bytes);
+            let position = *self.positions.entry(name).or_insert(self.rows.len());
+            if position == self.rows.len() {
+                let found = match known {
+                    Known::Expected => *expected,
+                    Known::Found(found) => found.get(&name).copied().unwrap_or_default(),
+                };
+                self.rows.push((name, Row { found, now: found, body: None }));
+            }
+            if self.rows[position].1.now != *expected {
+                return Some(key);
+            }
+            at.push(position);
         }
+        None
     }
-    None
 }
 
 fn name<'u>(key: &'u Key, bytes: &'u [u8]) -> Name<'u> {

@@ -100,8 +100,8 @@ impl PostgresStore {
     /// or does not let us in: the source says which.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
         let config = session::config(url, &options)?;
-        let readers = Sessions::new(config.clone(), &options, options.readers_max.max(1))?;
-        let writers = Sessions::new(config.clone(), &options, options.writers_max.max(1))?;
+        let readers = Sessions::new(config.clone(), &options, options.readers_max.max(1), "")?;
+        let writers = Sessions::new(config.clone(), &options, options.writers_max.max(1), schema::TAKE_LANE)?;
         let mut session = writers.session().await?;
         schema::prepare(&mut session, options.upgrade).await?;
         session.give_back();

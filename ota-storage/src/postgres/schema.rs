@@ -44,7 +44,7 @@ const _: () = {
 const UPGRADE_LOCK: i64 = 0x6f74_612d_7570;
 
 /// Which set of tables a record lies in. The order is that in which rows are locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Family {
     /// What people write: few rows, relied on by many.
     Record,
@@ -250,10 +250,17 @@ pub(super) const LOAD: &str = concat!(
     load!("device", "shard", "$7::int4[], $8::int2[], $9::bytea[]"),
 );
 
-/// A counter stays at the ends of 64 bits. A session keeps to one lane of sixteen.
+/// Gives a session that commits a lane of the counters for itself, which it keeps as long as it lives: two that count in
+/// the same one would wait for each other's disk. Where more than 64 commit, some share.
+pub(super) const TAKE_LANE: &str = "\
+    SELECT set_config('ota.lane', coalesce( \
+    (SELECT lane FROM generate_series(0, 63) AS lane WHERE pg_try_advisory_lock(1869898092, lane) LIMIT 1), \
+    pg_backend_pid() & 63)::text, false)";
+
+/// A counter stays at the ends of 64 bits.
 pub(super) const COUNT: &str = "\
     INSERT INTO ota.counter AS c (key, lane, value) \
-    SELECT u.key, (pg_backend_pid() & 15)::int2, u.change \
+    SELECT u.key, current_setting('ota.lane')::int2, u.change \
     FROM unnest($1::bytea[], $2::int8[]) AS u (key, change) \
     ON CONFLICT (key, lane) DO UPDATE SET value = \
     greatest(least(c.value::numeric + excluded.value, 9223372036854775807), -9223372036854775808)::int8";

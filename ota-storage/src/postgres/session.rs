@@ -59,7 +59,13 @@ pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, Fau
 }
 
 impl Sessions {
-    pub(super) fn new(config: Config, options: &PostgresOptions, connections: usize) -> Result<Self, Fault> {
+    /// A pool of so many connections at most, each begun with these statements.
+    pub(super) fn new(
+        config: Config,
+        options: &PostgresOptions,
+        connections: usize,
+        begin: &str,
+    ) -> Result<Self, Fault> {
         let patience = options.patience;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match &options.tls {
@@ -70,7 +76,7 @@ impl Sessions {
         };
         let set_up = format!(
             "SET statement_timeout = {0}; SET lock_timeout = {0}; \
-             SET idle_in_transaction_session_timeout = {1}; {SET_UP}",
+             SET idle_in_transaction_session_timeout = {1}; {SET_UP}; {begin}",
             patience.as_millis(),
             IDLE_IN_TRANSACTION.as_millis(),
         );

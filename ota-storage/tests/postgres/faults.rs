@@ -222,6 +222,42 @@ async fn a_lock_that_somebody_keeps_is_an_error_in_time_and_nothing_is_half_writ
 }
 
 #[tokio::test]
+async fn a_full_disk_is_told_as_such_and_commits_go_on_when_there_is_room() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.database("full");
+    let store = connect(&url).await;
+    store.commit(vec![step("a", 0)]).await.unwrap();
+    // What Postgres itself raises when it cannot make a file longer (class 53 of its errors), at the last statement.
+    let other = client(&url).await;
+    let full = "CREATE FUNCTION ota.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$; \
+                CREATE TRIGGER full_disk BEFORE INSERT ON ota.counter EXECUTE FUNCTION ota.full()";
+    other.batch_execute(full).await.unwrap();
+    let error = store.commit(vec![step("a", 1), step("b", 0)]).await.unwrap_err();
+    assert_told(&error, StoreErrorKind::Full, &["No space left on device"]);
+    let found = store.load(&[key("a"), key("b")]).await.unwrap();
+    assert_eq!(found[0].as_ref().map(|it| it.version), Some(Version(1)), "reads go on");
+    assert_eq!(found[1], None, "nothing is half-written");
+    other.batch_execute("DROP TRIGGER full_disk ON ota.counter").await.unwrap();
+    assert_eq!(store.commit(vec![step("a", 1), step("b", 0)]).await.unwrap(), vec![Outcome::Committed; 2]);
+}
+
+#[tokio::test]
+async fn sessions_that_commit_count_in_lanes_of_their_own() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.database("lanes");
+    let stores = [connect(&url).await, connect(&url).await];
+    for (store, name) in stores.iter().zip(["a", "b"]) {
+        store.commit(vec![step(name, 0)]).await.unwrap();
+    }
+    let lanes = "SELECT array_agg(lane ORDER BY lane) FROM ota.counter";
+    let lanes: Vec<i16> = client(&url).await.query_one(lanes, &[]).await.unwrap().get(0);
+    assert_eq!(lanes, [0, 1], "neither waits for the other's disk");
+    let counted = stores[1].counters(&CounterPrefix::Devices).await.unwrap();
+    assert_eq!(counted, [(counter(), 2)]);
+}
+
+#[tokio::test]
 async fn a_server_that_stopped_in_a_transaction_does_not_keep_its_locks() {
     let Some(postgres) = Postgres::shared() else { return };
     let url = postgres.database("stopped");
