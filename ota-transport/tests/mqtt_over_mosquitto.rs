@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ota_core::fleet::{Dialect, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{Dialect, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Instant;
 use ota_transport::mqtt::{MqttConfig, MqttLink, MqttVersion, Status};
@@ -198,6 +198,97 @@ async fn servers_of_a_group_divide_the_messages() {
         for link in &links {
             assert!(link.statistics().received > 0, "one server heard nothing: {:?}", link.statistics());
         }
+    }
+}
+
+/// Waits until so many messages in a row have been heard by one server of a group that it is the only one.
+async fn only_heard_by(broker: &Mosquitto, one: &MqttLink, other: &MqttLink) {
+    let mut device = Device::connect(broker, "d");
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        device.publish("ota/1/d/up", b"?");
+        tokio::select! {
+            heard = soon(one.receive(1)) => in_a_row += heard.unwrap().len(),
+            heard = soon(other.receive(1)) => in_a_row = heard.unwrap().len().saturating_sub(1),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_leaves_its_share_gets_nothing_until_it_takes_it_again() {
+    let Some(mut broker) = Mosquitto::start("link-share", "") else { return };
+    for version in VERSIONS {
+        let [leaving, staying] = [1, 2].map(|number| {
+            link(&broker, version, |config| {
+                config.share_group = Some("ota".into());
+                config.client_id = format!("server-{version:?}-{number}");
+            })
+        });
+        for link in [&leaving, &staying] {
+            soon(link.ready()).await.unwrap();
+        }
+        leaving.share(Share::Left);
+        only_heard_by(&broker, &staying, &leaving).await;
+        assert_eq!(*leaving.status().borrow(), Status::Ready, "it is still there for what it has to say");
+        staying.share(Share::Left);
+        leaving.share(Share::Taken);
+        only_heard_by(&broker, &leaving, &staying).await;
+        staying.share(Share::Taken);
+        leaving.share(Share::Left);
+        only_heard_by(&broker, &staying, &leaving).await;
+        let connections = leaving.statistics().connections;
+        broker.kill();
+        broker.start_again();
+        let mut status = leaving.status();
+        soon(async {
+            while leaving.statistics().connections == connections
+                || *status.borrow_and_update() != Status::Ready
+            {
+                status.changed().await.unwrap();
+            }
+        })
+        .await;
+        soon(staying.ready()).await.unwrap();
+        only_heard_by(&broker, &staying, &leaving).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_original_device_said_long_ago_is_dropped_where_another_server_may_have_heard_it_since() {
+    let Some(broker) = Mosquitto::start("link-old", "") else { return };
+    for version in VERSIONS {
+        let grouped = |name: &str, waiting_max: Duration| {
+            link(&broker, version, |config| {
+                config.share_group = Some(name.to_owned());
+                config.client_id = format!("{name}-{version:?}");
+                config.waiting_max = waiting_max;
+            })
+        };
+        let (strict, patient) =
+            (grouped("strict", Duration::ZERO), grouped("patient", Duration::from_secs(1)));
+        soon(strict.ready()).await.unwrap();
+        soon(patient.ready()).await.unwrap();
+        let mut device = Device::connect(&broker, "d");
+        // Each group hears all of it.
+        device.publish("xi/ctrl/v1/d/svc", b"old");
+        device.publish("ota/1/d/up", b"as old");
+        assert_eq!(soon(strict.receive(10)).await.unwrap(), [message(Dialect::Native, "d", b"as old")]);
+        assert_eq!(strict.statistics().dropped_old, 1);
+        // The connection becomes older than a message may be; what comes by it does not.
+        let begun = std::time::Instant::now();
+        let mut heard_late = 0;
+        soon(async {
+            while heard_late == 0 {
+                device.publish("xi/ctrl/v1/d/svc", b"new");
+                device.publish("ota/1/d/up", b"new");
+                let heard = patient.receive(100).await.unwrap();
+                let is_original =
+                    |event: &&LinkEvent| matches!(event, LinkEvent::Message { dialect: Dialect::Sft, .. });
+                let originals = heard.iter().filter(is_original).count();
+                heard_late += if begun.elapsed() > Duration::from_secs(2) { originals } else { 0 };
+            }
+        })
+        .await;
     }
 }
 

@@ -59,6 +59,15 @@ pub struct LinkError {
     pub source: BoxError,
 }
 
+/// Whether a server takes its share of the messages that a broker divides among several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// It does.
+    Taken,
+    /// It leaves them all to the others: it could do nothing with them.
+    Left,
+}
+
 /// Carries messages in batches. Loss, duplication and reordering are normal; forging is not possible.
 #[async_trait]
 pub trait MessageLink: Send + Sync + 'static {
@@ -86,7 +95,11 @@ pub trait MessageLink: Send + Sync + 'static {
         0
     }
 
-    /// Closes the connection of a device, if the link can; says whether it could.
+    /// Takes the server's share of the messages, as it does from the beginning, or leaves it. Takes effect soon, and again
+    /// whenever the link connects anew. Links whose messages nobody else would get change nothing.
+    fn share(&self, _share: Share) {}
+
+    /// Closes the connection of a device, if the link can; says whether it could, or will.
     ///
     /// # Errors
     /// [`LinkError`].

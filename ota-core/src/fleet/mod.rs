@@ -27,7 +27,7 @@ pub use counter::{CounterChange, CounterKey, CounterPrefix};
 pub use error::{BoxError, StoreError, StoreErrorKind};
 pub use index::{Index, IndexEntry, Query, ScanBounds};
 pub use key::{Key, Table};
-pub use link::{AnswerAtOnce, Dialect, LinkError, LinkEvent, MessageLink, Outbound};
+pub use link::{AnswerAtOnce, Dialect, LinkError, LinkEvent, MessageLink, Outbound, Share};
 pub use prepared::{Place, PreparedUnit, PreparedWrite, UnitError};
 pub use record::{Record, RecordError};
 pub use store::{Cursor, FleetStore, Lease, LeaseRequest, Outcome, Page, Stored, Unit, Version, Write};

@@ -382,6 +382,7 @@ impl Server {
             tasks.spawn(self.clone().keep_fetching()),
             tasks.spawn(self.clone().keep_up()),
             tasks.spawn(self.clone().keep_hearing()),
+            tasks.spawn(self.clone().keep_share()),
             tasks.spawn(Arc::clone(&pulse).beat()),
         ];
         self.inner.link.answer_at_once(Arc::new(AtOnce(Arc::downgrade(&self.inner))));

@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ota_core::fleet::records::Setting;
-use ota_core::fleet::{Key, LeaseRequest, Query, Record, StoreError, Stored, Table, Version};
+use ota_core::fleet::{Key, LeaseRequest, Query, Record, Share, StoreError, Stored, Table, Version};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
 
@@ -81,6 +81,12 @@ impl Pulse {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+/// How often it is looked whether the store answers.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long it may be silent before the others get this server's share of the messages: a database that is only restarted
+/// is back before, and devices are told meanwhile when to come back.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 
 /// What a server has read of what others do.
 #[derive(Debug, Default)]
@@ -183,6 +189,37 @@ impl Server {
             *self.read() = Read { at: self.now(), revoked: revoked.count, is_old: false };
         }
         Ok(())
+    }
+
+    /// Leaves this server's share of the messages to the others while the store does not answer it: the broker does not
+    /// know, and would go on giving it messages that it can do nothing with.
+    pub(super) async fn keep_share(self) {
+        if !self.has_neighbours() {
+            return;
+        }
+        let key = Key::Setting(REVOKED.into());
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut answered, mut share) = (tokio::time::Instant::now(), Share::Taken);
+        loop {
+            looks.tick().await;
+            // Reading is enough: what keeps the store from being written keeps it from all servers.
+            let answers = matches!(tokio::time::timeout(SILENT_MAX, self.load_one(&key)).await, Ok(Ok(_)));
+            if answers {
+                answered = tokio::time::Instant::now();
+            }
+            let wanted = if answered.elapsed() < SILENT_MAX { Share::Taken } else { Share::Left };
+            if wanted != share {
+                share = wanted;
+                match share {
+                    Share::Taken => tracing::info!("the store answers again: messages are taken again"),
+                    Share::Left => {
+                        tracing::warn!("the store does not answer: messages are left to the others")
+                    }
+                }
+                self.inner.link.share(share);
+            }
+        }
     }
 
     /// Looks sooner than by the clock whenever the store hints that there is something new.

@@ -14,8 +14,8 @@ use ota_core::time::{Millis, Timestamp};
 use super::Server;
 
 /// How old a question may be when its answer leaves, where the device may have asked another server since: shorter than
-/// anybody waits who switches a device off and on that hangs.
-const ANSWERED_WITHIN: Millis = Millis(4_000);
+/// anybody waits who switches a device off and on that hangs, also together with the second that it may have waited before.
+const ANSWERED_WITHIN: Millis = Millis(3_000);
 
 /// When something was heard, and by which connection of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

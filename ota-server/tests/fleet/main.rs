@@ -1,6 +1,7 @@
 //! The server as people and devices meet it: real rules, the reference stores, messages as bytes.
 
 mod bad_input;
+mod beside;
 mod campaigns;
 mod courses;
 mod devices;

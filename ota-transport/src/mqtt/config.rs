@@ -42,6 +42,9 @@ pub struct MqttConfig {
     pub serves_sft: bool,
     /// The group of a shared subscription, so that several servers divide the messages; `None` for the only server.
     pub share_group: Option<String>,
+    /// How long a message of an original device may have waited before it is taken, where there is a group: the device may
+    /// have said something else to another server since.
+    pub waiting_max: Duration,
     /// Largest packet in either direction, in bytes. A larger one is not sent, and dropped when it arrives.
     pub packet_bytes_max: usize,
     /// Most messages that wait in either direction.
@@ -62,6 +65,7 @@ impl MqttConfig {
             native_prefix: Some(TopicPrefix::DEFAULT.as_str().to_owned()),
             serves_sft: true,
             share_group: None,
+            waiting_max: Duration::from_secs(1),
             packet_bytes_max: 256 * 1024,
             queue_messages_max: 1024,
         }

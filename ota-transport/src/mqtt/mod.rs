@@ -9,25 +9,29 @@
 
 mod backoff;
 mod config;
+mod fresh;
 mod standstill;
 mod v4;
 mod v5;
 
+use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ota_core::fleet::{Dialect, LinkError, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{Dialect, LinkError, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 use ota_core::wire::topic::{Direction, FromAllDevices, Protocol, Topic};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
 
 pub use crate::credentials::Credentials;
 use backoff::Backoff;
 pub use config::{InvalidMqttConfig, MqttConfig, MqttVersion};
+use fresh::Fresh;
 use standstill::unless_it_stands_still;
 
 /// Largest packet that is read before it is dropped, in bytes. The client below ends the connection at its limit, and
@@ -44,6 +48,7 @@ pub struct MqttLink {
     shared: Arc<Shared>,
     events: Mutex<mpsc::Receiver<Received>>,
     status: watch::Receiver<Status>,
+    share: watch::Sender<Share>,
     task: JoinHandle<()>,
 }
 
@@ -72,6 +77,8 @@ pub struct MqttStatistics {
     pub received_foreign: u64,
     /// Messages received and dropped because nobody took them for half a keep-alive.
     pub dropped_unread: u64,
+    /// Messages of original devices that may have waited for too long, and were dropped.
+    pub dropped_old: u64,
     /// Connections made.
     pub connections: u64,
 }
@@ -84,6 +91,7 @@ struct Counters {
     received: AtomicU64,
     received_foreign: AtomicU64,
     dropped_unread: AtomicU64,
+    dropped_old: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -122,6 +130,16 @@ impl Publisher {
             Self::V5(client) => v5::publish(client, topic, payload).await,
         }
     }
+
+    /// Asks for what matches the filters, or to be spared it; `false` when that could not be queued.
+    fn ask(&self, share: Share, filters: &[String]) -> bool {
+        match (self, share) {
+            (Self::V4(client), Share::Taken) => v4::subscribe(client, filters),
+            (Self::V4(client), Share::Left) => v4::unsubscribe(client, filters),
+            (Self::V5(client), Share::Taken) => v5::subscribe(client, filters),
+            (Self::V5(client), Share::Left) => v5::unsubscribe(client, filters),
+        }
+    }
 }
 
 /// The receiving half of one connection. It connects when it is first polled.
@@ -135,6 +153,8 @@ enum Poller {
 struct Received {
     /// The number of the connection that it came by.
     connection: u64,
+    /// It was forwarded by the broker after this moment.
+    since: Instant,
     dialect: Dialect,
     device: DeviceIdBuf,
     payload: Bytes,
@@ -174,14 +194,16 @@ impl MqttLink {
         let shared = Arc::new(Shared::default());
         let (event_sender, events) = mpsc::channel(config.queue_messages_max);
         let (status_sender, status) = watch::channel(Status::Connecting(None));
+        let (share, wanted_share) = watch::channel(Share::Taken);
         let worker = Worker {
             config: Arc::clone(&config),
             shared: Arc::clone(&shared),
             events: event_sender,
             status: status_sender,
+            share: wanted_share,
         };
         let task = tokio::spawn(worker.run());
-        Ok(Self { config, shared, events: Mutex::new(events), status, task })
+        Ok(Self { config, shared, events: Mutex::new(events), status, share, task })
     }
 
     /// Waits until the broker has accepted the connection and all subscriptions.
@@ -212,8 +234,14 @@ impl MqttLink {
             received: read(&counters.received),
             received_foreign: read(&counters.received_foreign),
             dropped_unread: read(&counters.dropped_unread),
+            dropped_old: read(&counters.dropped_old),
             connections: read(&counters.connections),
         }
+    }
+
+    /// Whether a message may have waited for so long that its device has said something else to another server.
+    fn is_too_old(&self, message: &Received) -> bool {
+        self.config.share_group.is_some() && message.since.elapsed() > self.config.waiting_max
     }
 
     /// Closes the connection; what was received can still be taken.
@@ -245,7 +273,14 @@ impl MessageLink for MqttLink {
             }
             let connection = self.connection();
             // A device of the original protocol that has connected anew crashes at what it was told before.
-            received.retain(|message| message.dialect != Dialect::Sft || message.connection == connection);
+            received.retain(|message| {
+                let is_kept = message.dialect != Dialect::Sft
+                    || message.connection == connection && !self.is_too_old(message);
+                if !is_kept {
+                    count(&self.shared.counters.dropped_old);
+                }
+                is_kept
+            });
             if !received.is_empty() {
                 let event = |Received { dialect, device, payload, .. }| LinkEvent::Message {
                     dialect,
@@ -286,6 +321,13 @@ impl MessageLink for MqttLink {
         self.shared.counters.connections.load(Ordering::Relaxed)
     }
 
+    fn share(&self, share: Share) {
+        // Alone it has nobody to leave them to.
+        if self.config.share_group.is_some() {
+            self.share.send_if_modified(|wanted| core::mem::replace(wanted, share) != share);
+        }
+    }
+
     async fn disconnect(&self, _device: &DeviceIdBuf) -> Result<bool, LinkError> {
         // MQTT has no word for it: only a broker's own interface can close a foreign connection.
         Ok(false)
@@ -298,16 +340,18 @@ struct Worker {
     shared: Arc<Shared>,
     events: mpsc::Sender<Received>,
     status: watch::Sender<Status>,
+    share: watch::Receiver<Share>,
 }
 
 impl Worker {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut backoff = Backoff::new(self.config.client_id.as_bytes());
         loop {
+            let has_neighbours = self.config.share_group.is_some();
             let connection = self.connection(&mut backoff);
-            let reason = match self.config.share_group {
-                None => connection.await,
-                Some(_) => unless_it_stands_still(connection).await.unwrap_or_else(|since| {
+            let reason = match has_neighbours {
+                false => connection.await,
+                true => unless_it_stands_still(connection).await.unwrap_or_else(|since| {
                     format!("this process stood still for {since:?}, and the others of its group went on")
                 }),
             };
@@ -323,42 +367,81 @@ impl Worker {
     }
 
     /// Lives for one connection and returns why it ended.
-    async fn connection(&self, backoff: &mut Backoff) -> String {
+    async fn connection(&mut self, backoff: &mut Backoff) -> String {
         let (publisher, mut poller) = match self.config.version {
             MqttVersion::V3_1_1 => v4::open(&self.config),
             MqttVersion::V5 => v5::open(&self.config),
         };
         let filters = self.config.filters();
+        let nothing = self.config.nothing();
+        let mut is_connected = false;
+        let mut fresh = Fresh::new(Instant::now());
+        let mut questions = tokio::time::interval(fresh::ASK_EVERY);
+        questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match poller.next().await {
-                Err(reason) => return reason,
-                Ok(Incoming::Connected) => {
-                    count(&self.shared.counters.connections);
-                    // The queue of a new client is empty, so this never fails for want of room.
-                    let asked = match &publisher {
-                        Publisher::V4(client) => v4::subscribe(client, &filters),
-                        Publisher::V5(client) => v5::subscribe(client, &filters),
-                    };
-                    if !asked {
-                        return "cannot subscribe".to_owned();
+            let incoming = {
+                // Reading goes on where it was: half a packet may have been read when the share changes.
+                let mut next = pin!(poller.next());
+                loop {
+                    tokio::select! {
+                        incoming = &mut next => break incoming,
+                        Ok(()) = self.share.changed() => {
+                            let share = *self.share.borrow_and_update();
+                            if is_connected && !publisher.ask(share, &filters) {
+                                return format!("there was no room to say that the share is {share:?}");
+                            }
+                            if is_connected && share == Share::Taken {
+                                fresh.asked_for_messages();
+                            }
+                        }
+                        _ = questions.tick(), if is_connected && self.config.share_group.is_some() => {
+                            // Without room it is asked the next time.
+                            if fresh.is_answered() && publisher.ask(Share::Taken, &nothing) {
+                                fresh.asked_for_nothing(Instant::now());
+                            }
+                        }
                     }
                 }
-                Ok(Incoming::Subscribed(false)) => {
-                    return format!("the broker refused a subscription of {}", filters.join(", "));
+            };
+            match incoming {
+                Err(reason) => return reason,
+                Ok(Incoming::Connected) => {
+                    is_connected = true;
+                    count(&self.shared.counters.connections);
+                    let share = *self.share.borrow_and_update();
+                    match share {
+                        // The queue of a new client is empty, so this never fails for want of room.
+                        Share::Taken if publisher.ask(Share::Taken, &filters) => fresh.asked_for_messages(),
+                        Share::Taken => return "cannot subscribe".to_owned(),
+                        Share::Left => self.begin(&publisher, backoff),
+                    }
                 }
-                Ok(Incoming::Subscribed(true)) => {
-                    tracing::info!(broker = %self.config.address(), "connected to the broker");
-                    self.shared.set_publisher(Some(publisher.clone()));
-                    self.status.send_replace(Status::Ready);
-                    backoff.reset();
+                Ok(Incoming::Subscribed(is_granted)) => match (fresh.answered(), is_granted) {
+                    // Whether nothing is granted or not: it was a question, and this is its answer.
+                    (false, _) => {}
+                    (true, true) => self.begin(&publisher, backoff),
+                    (true, false) => {
+                        return format!("the broker refused a subscription of {}", filters.join(", "));
+                    }
+                },
+                Ok(Incoming::Message { topic, payload }) => {
+                    self.deliver(&topic, payload, fresh.since()).await;
                 }
-                Ok(Incoming::Message { topic, payload }) => self.deliver(&topic, payload).await,
                 Ok(Incoming::Other) => {}
             }
         }
     }
 
-    async fn deliver(&self, topic: &Bytes, payload: Bytes) {
+    /// From now on messages travel.
+    fn begin(&self, publisher: &Publisher, backoff: &mut Backoff) {
+        self.shared.set_publisher(Some(publisher.clone()));
+        if self.status.send_replace(Status::Ready) != Status::Ready {
+            tracing::info!(broker = %self.config.address(), "connected to the broker");
+        }
+        backoff.reset();
+    }
+
+    async fn deliver(&self, topic: &Bytes, payload: Bytes, since: Instant) {
         let counters = &self.shared.counters;
         let sender = core::str::from_utf8(topic).ok().and_then(|topic| self.config.sender(topic));
         let Some((dialect, device)) = sender.filter(|_| payload.len() <= self.config.packet_bytes_max) else {
@@ -372,7 +455,7 @@ impl Worker {
             Ok(Ok(place)) => {
                 count(&counters.received);
                 let connection = counters.connections.load(Ordering::Relaxed);
-                place.send(Received { connection, dialect, device, payload });
+                place.send(Received { connection, since, dialect, device, payload });
             }
             Ok(Err(_)) | Err(_) => count(&counters.dropped_unread),
         }
@@ -394,6 +477,13 @@ impl MqttConfig {
             let topic = Topic::parse(self.protocol(dialect)?, topic).ok()?;
             (topic.direction == Direction::Up).then(|| (dialect, topic.device.into()))
         })
+    }
+
+    /// What the server may subscribe to and nobody publishes: asking for it means nothing, and is answered.
+    fn nothing(&self) -> Vec<String> {
+        let protocols = [Dialect::Native, Dialect::Sft].into_iter();
+        let first = protocols.filter_map(|dialect| self.protocol(dialect)).next();
+        first.map(|protocol| format!("{}/nothing", FromAllDevices(protocol))).into_iter().collect()
     }
 
     /// What the server subscribes to.

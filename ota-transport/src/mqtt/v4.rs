@@ -33,6 +33,11 @@ pub(super) fn subscribe(client: &AsyncClient, filters: &[String]) -> bool {
     client.try_subscribe_many(filters).is_ok()
 }
 
+/// Takes all filters back; `false` when a request could not be queued.
+pub(super) fn unsubscribe(client: &AsyncClient, filters: &[String]) -> bool {
+    filters.iter().all(|filter| client.try_unsubscribe(filter.as_str()).is_ok())
+}
+
 /// Queues a message and waits while the queue is full; `false` when the connection is gone.
 pub(super) async fn publish(client: &AsyncClient, topic: String, payload: Bytes) -> bool {
     client.publish_bytes(topic, QoS::AtMostOnce, false, payload).await.is_ok()

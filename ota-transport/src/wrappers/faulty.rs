@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -212,6 +212,10 @@ impl<L: MessageLink> MessageLink for FaultyLink<L> {
 
     fn connection(&self) -> u64 {
         self.inner.connection()
+    }
+
+    fn share(&self, share: Share) {
+        self.inner.share(share);
     }
 
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {

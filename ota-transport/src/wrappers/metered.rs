@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 
 /// Counts messages and their bytes in both directions.
@@ -91,6 +91,10 @@ impl<L: MessageLink> MessageLink for MeteredLink<L> {
 
     fn connection(&self) -> u64 {
         self.inner.connection()
+    }
+
+    fn share(&self, share: Share) {
+        self.inner.share(share);
     }
 
     async fn disconnect(&self, device: &DeviceIdBuf) -> Result<bool, LinkError> {

@@ -97,6 +97,8 @@ pub(crate) struct Watched {
     confirmed: u64,
     downloads_most: u64,
     per_site_most: u64,
+    /// How many attempts are in each phase, as it was seen last.
+    phases: BTreeMap<String, u64>,
 }
 
 /// Everything that a rollout needs, with three servers of which one reaches the database through a network of its own.
@@ -170,7 +172,10 @@ impl World {
         self.killed.start_again();
         self.network.cut();
         while !self.cut_off.readiness().starts_with("HTTP/1.1 503 ") {}
+        // What it could only lose goes to the others.
+        self.cut_off.wait_for_log(&["messages are left to the others"]);
         self.network.mend();
+        self.cut_off.wait_for_log(&["messages are taken again"]);
         watcher.wait_for_confirmed(devices * 3 / 4);
         watcher.wait_for_confirmed(devices);
         while !self.cut_off.readiness().starts_with("HTTP/1.1 200 ") {}
@@ -257,19 +262,20 @@ async fn look_on(url: String, seen: watch::Sender<Watched>) {
 async fn look(client: &Client, seen: &watch::Sender<Watched>) -> Result<(), tokio_postgres::Error> {
     let count = "SELECT site, phase, count(*) FROM ota_view.attempt GROUP BY site, phase";
     let mut sites: BTreeMap<String, u64> = BTreeMap::new();
-    let mut confirmed = 0;
+    let mut phases: BTreeMap<String, u64> = BTreeMap::new();
     for row in client.query(count, &[]).await? {
         let (site, phase, count): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
         let count = u64::try_from(count).unwrap();
         match phase.as_str() {
             "offered" | "downloading" => *sites.entry(site).or_default() += count,
-            "confirmed" => confirmed += count,
             _ => {}
         }
+        *phases.entry(phase).or_default() += count;
     }
     seen.send_modify(|seen| {
         seen.looks += 1;
-        seen.confirmed = confirmed;
+        seen.confirmed = phases.get("confirmed").copied().unwrap_or(0);
+        seen.phases = phases;
         seen.downloads_most = seen.downloads_most.max(sites.values().sum());
         seen.per_site_most = seen.per_site_most.max(sites.values().copied().max().unwrap_or(0));
     });
