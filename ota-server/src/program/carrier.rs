@@ -1,5 +1,6 @@
 //! What carries messages between the server and its devices.
 
+use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -22,11 +23,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Failure;
+use super::disconnect::DisconnectingLink;
 use super::installation::Installation;
 use super::settings::{BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings};
 use crate::digest::sha256;
 use crate::rules::device::{is_certificate, is_password};
 use crate::server::{CommandError, Proof, Server};
+
+/// How often a broker elsewhere is asked whether it is there; it gives a server up that is silent for half as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How devices reach the server.
 #[derive(Clone)]
@@ -35,8 +40,8 @@ pub enum Devices {
     InProcess(MemoryLink),
     /// Through the broker inside.
     Embedded(Arc<EmbeddedBroker>, Arc<TlsFiles>, Arc<Registrar>),
-    /// Through an MQTT broker elsewhere.
-    Broker(Arc<MqttLink>, String),
+    /// Through an MQTT broker elsewhere, which may be asked to close connections.
+    Broker(Arc<MqttLink>, String, Option<Arc<DisconnectingLink>>),
 }
 
 impl Devices {
@@ -55,8 +60,13 @@ impl Devices {
             BrokerSettings::External(settings) => {
                 let wrong =
                     |why| Failure::caused("the broker cannot be used", &why, "correct the section [mqtt]");
-                let link = MqttLink::start(config(settings)?).map_err(wrong)?;
-                Ok(Self::Broker(Arc::new(link), format!("{}:{}", settings.host, settings.port)))
+                let link = Arc::new(MqttLink::start(config(settings)?).map_err(wrong)?);
+                let disconnecting = settings
+                    .disconnect
+                    .as_ref()
+                    .map(|disconnect| DisconnectingLink::new(Arc::clone(&link), disconnect).map(Arc::new));
+                let address = format!("{}:{}", settings.host, settings.port);
+                Ok(Self::Broker(link, address, disconnecting.transpose()?))
             }
         }
     }
@@ -67,7 +77,8 @@ impl Devices {
         match self {
             Self::InProcess(link) => Arc::new(link.clone()),
             Self::Embedded(broker, ..) => broker.link(),
-            Self::Broker(link, _) => Arc::clone(link) as Arc<dyn MessageLink>,
+            Self::Broker(_, _, Some(link)) => Arc::clone(link) as Arc<dyn MessageLink>,
+            Self::Broker(link, ..) => Arc::clone(link) as Arc<dyn MessageLink>,
         }
     }
 
@@ -97,7 +108,7 @@ impl Devices {
                 let passwords = if tls.clients == Clients::Certificates { "" } else { ", or with passwords" };
                 format!("{addresses} with certificates of {}{passwords}", tls.authority.display())
             }
-            Self::Broker(_, address) => format!("through the MQTT broker at {address}"),
+            Self::Broker(_, address, _) => format!("through the MQTT broker at {address}"),
         }
     }
 
@@ -108,7 +119,7 @@ impl Devices {
     pub fn ready(&self) -> Result<(), String> {
         match self {
             Self::InProcess(_) | Self::Embedded(..) => Ok(()),
-            Self::Broker(link, address) => match &*link.status().borrow() {
+            Self::Broker(link, address, _) => match &*link.status().borrow() {
                 Status::Ready => Ok(()),
                 Status::Connecting(Some(why)) => {
                     Err(format!("no connection to the broker at {address}: {why}"))
@@ -140,7 +151,7 @@ impl Devices {
                     tracing::warn!(why, "the broker did not end well");
                 }
             }
-            Self::Broker(link, _) => link.close(),
+            Self::Broker(link, ..) => link.close(),
         }
     }
 }
@@ -378,6 +389,8 @@ fn config(broker: &ExternalSettings) -> Result<MqttConfig, Failure> {
         tls: tls(broker)?,
         native_prefix: Some(broker.prefix.clone()),
         share_group: broker.share_group.clone(),
+        // The others of the group get nothing of this server's share until the broker has noticed that it is gone.
+        keep_alive: KEEP_ALIVE,
         ..MqttConfig::new(broker.host.clone(), broker.port, broker.client_id.clone())
     })
 }

@@ -6,6 +6,7 @@
 mod carrier;
 mod client;
 mod commands;
+mod disconnect;
 mod failure;
 mod host;
 mod installation;
@@ -36,8 +37,9 @@ pub use self::oidc::{KeySource, Oidc, OidcSettings};
 pub use self::outbound::{HttpFetcher, Inside};
 pub use self::serve::{FirstToken, Running};
 pub use self::settings::{
-    BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, FileSettings, KeptSettings,
-    Layers, PostgresSettings, S3Settings, SETTINGS, Setting, SettingError, Settings, Source, StoreSettings,
+    BrokerSettings, Clients, DisconnectMethod, DisconnectSettings, EmbeddedSettings, Enrolment,
+    ExternalSettings, FileSettings, KeptSettings, Layers, PostgresSettings, S3Settings, SETTINGS, Secrets,
+    Setting, SettingError, Settings, Source, StoreSettings,
 };
 pub use self::webhooks::WebhookSettings;
 pub use crate::http::body::PublicKey;

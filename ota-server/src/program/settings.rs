@@ -21,6 +21,7 @@ use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
 pub use self::files::{FileSettings, PostgresSettings, S3Settings, StoreSettings};
+pub(super) use self::mqtt::DEVICE;
 use self::values::{mib, public_url, span};
 use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
@@ -103,9 +104,15 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "store.wrapping_key_file",
         "",
-        "a file with 64 hexadecimal digits; nothing for `wrapping.key` in the data folder, made at the first start, or, with \
-         a database, to keep secrets as they are",
+        "a file with 64 hexadecimal digits; nothing for `wrapping.key` in the data folder, made at the first start; needed \
+         with a database",
         "the key that wraps the secrets in the store, the same for all servers: a copy of the store gives none of them away",
+    ),
+    setting(
+        "store.secrets",
+        "wrapped",
+        "wrapped or plain",
+        "whether secrets may lie in the database as they are, for whoever can read it or a copy of it",
     ),
     setting(
         "http.listen",
@@ -231,6 +238,18 @@ pub const SETTINGS: &[Setting] = &[
         TopicPrefix::DEFAULT.as_str(),
         "levels without wildcards",
         "what native topics begin with",
+    ),
+    setting(
+        "mqtt.disconnect",
+        "",
+        "DELETE or POST and a URL with {device} in it, such as DELETE https://broker.example/clients/{device}; or nothing",
+        "the request that has a broker elsewhere close the connection of a device that was locked out",
+    ),
+    setting(
+        "mqtt.disconnect_authorization_file",
+        "",
+        "a file, or nothing",
+        "the file with the value of that request's header Authorization, such as Basic and a key in Base64",
     ),
     setting(
         "mqtt.share_group",
@@ -444,8 +463,10 @@ pub struct Settings {
     pub store: StoreSettings,
     /// Where uploaded files are kept.
     pub files: FileSettings,
-    /// The file with the key that wraps secrets; `None` for the one in the data folder, or none with a database.
+    /// The file with the key that wraps secrets; `None` for the one in the data folder.
     pub wrapping_key: Option<PathBuf>,
+    /// Whether secrets may lie in a database without a key that wraps them.
+    pub secrets: Secrets,
     /// Where the HTTP API listens.
     pub http_listen: SocketAddr,
     /// Where people reach it, if not at that address; without a slash at its end.
@@ -506,6 +527,15 @@ pub enum BrokerSettings {
     Embedded(Box<EmbeddedSettings>),
     /// One elsewhere.
     External(Box<ExternalSettings>),
+}
+
+/// How secrets lie in a database that servers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// Wrapped with a key that all servers have.
+    Wrapped,
+    /// As they are, where no key is set.
+    Plain,
 }
 
 /// How the broker inside is set up.
@@ -572,6 +602,28 @@ pub struct ExternalSettings {
     pub prefix: String,
     /// The group of servers that divide messages.
     pub share_group: Option<String>,
+    /// How the broker is asked to close a device's connection, if it can be.
+    pub disconnect: Option<DisconnectSettings>,
+}
+
+/// The request that has a broker elsewhere close the connection of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisconnectSettings {
+    /// How it is asked.
+    pub method: DisconnectMethod,
+    /// Where, with `{device}` in the place of the device's id.
+    pub url: String,
+    /// The file with the value of the header `Authorization`.
+    pub authorization_file: Option<PathBuf>,
+}
+
+/// The method of such a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisconnectMethod {
+    /// `DELETE`, without a body.
+    Delete,
+    /// `POST`, with `{"device":"..."}` as its body.
+    Post,
 }
 
 /// Texts of settings with their sources, each layer over the one before it.
@@ -685,6 +737,11 @@ impl Layers {
             store: self.store()?,
             files: self.files()?,
             wrapping_key: self.existing_file("store.wrapping_key_file")?,
+            secrets: self.read("store.secrets", |text| match text {
+                "wrapped" => Some(Secrets::Wrapped),
+                "plain" => Some(Secrets::Plain),
+                _ => None,
+            })?,
             http_listen: listen,
             public_url: self.read("http.public_url", public_url)?,
             file_bytes_max: self.read("http.file_mib_max", mib)?,

@@ -13,7 +13,7 @@ use ota_storage::redb::{RedbOptions, RedbStore};
 
 use super::host::SystemEntropy;
 use super::installation::{Installation, read_wrapping_key};
-use super::settings::{FileSettings, PostgresSettings, S3Settings, Settings, StoreSettings};
+use super::settings::{FileSettings, PostgresSettings, S3Settings, Secrets, Settings, StoreSettings};
 use super::{Failure, tls};
 use crate::server::{NoWrap, SecretWrap, Upkeep, WrappingKey};
 
@@ -110,12 +110,19 @@ pub(super) fn secrets(
         (Some(file), _) => read_wrapping_key(file)?,
         (None, StoreSettings::File) => installation.wrapping_key()?,
         // Servers that share a database need the same key, and nobody has said which.
-        (None, StoreSettings::Postgres(_)) => {
+        (None, StoreSettings::Postgres(_)) if settings.secrets == Secrets::Plain => {
             tracing::warn!(
-                "secrets lie in the database as they are, for everybody who can read it or a backup of it: give \
-                 all servers the same key with store.wrapping_key_file"
+                "secrets lie in the database as they are, for whoever can read it or a copy of it"
             );
             return Ok(Arc::new(NoWrap));
+        }
+        (None, StoreSettings::Postgres(_)) => {
+            let way_out = "make a key with `openssl rand -hex 32`, keep it in a file that nobody else can read, and \
+                           name it on all servers with store.wrapping_key_file; or set store.secrets to plain";
+            return Err(Failure::new(
+                "whoever can read the database, or a copy of it, could read its secrets: no key wraps them",
+                way_out,
+            ));
         }
     };
     let mut wrap = WrappingKey::new(&present, Arc::new(SystemEntropy));

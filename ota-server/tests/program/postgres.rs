@@ -36,7 +36,10 @@ pub(crate) fn wait_until_ready(server: &Server) {
 }
 
 fn start(folder: &Path, url: &str) -> Server {
-    Server::start_with(folder, &["--store-postgres", url])
+    // One key for all servers.
+    let key = std::env::temp_dir().join(format!("ota-wrapping-key-{}", std::process::id()));
+    std::fs::write(&key, "5a".repeat(32)).unwrap();
+    Server::start_with(folder, &["--store-postgres", url, "--store-wrapping-key-file", key.to_str().unwrap()])
 }
 
 #[test]
@@ -141,6 +144,9 @@ fn secrets_in_the_database_are_wrapped_and_another_key_is_refused() {
     let said = complaint(folder.path(), &[&more[..], &[&other]].concat());
     assert!(said.contains("configure the key that wrapped it"), "{said}");
     let said = complaint(folder.path(), &more[..2]);
+    assert!(said.contains("no key wraps them") && said.contains("openssl rand -hex 32"), "{said}");
+    let plain = [&more[..2], &["--store-secrets", "plain"]].concat();
+    let said = complaint(folder.path(), &plain);
     assert!(said.contains("configure the key that wrapped it"), "{said}");
     Server::start_with(folder.path(), &[&more[..], &[&own]].concat()).stop();
 }

@@ -12,7 +12,7 @@ use ota_storage::object::{ObjectBlobStore, S3Credentials, S3Options};
 
 use self::moto::{Door, Moto};
 
-#[allow(unreachable_pub, reason = "other suites use it, too")]
+#[allow(dead_code, unreachable_pub, reason = "other suites use it, too")]
 mod moto;
 
 fn options(moto: &Moto) -> S3Options {

@@ -21,10 +21,22 @@ pub enum Door {
     Guarded,
 }
 
+/// What it shows to whoever connects.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its certificate, in PEM.
+    pub certificate: PathBuf,
+    /// The key of that.
+    pub key: PathBuf,
+    /// The authority that it is from.
+    pub authority: PathBuf,
+}
+
 /// Makes the bucket and somebody who may use it; prints the key.
 const SET_UP: &str = r#"
 import boto3, json, sys
-anybody = dict(endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
+anybody = dict(endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y",
+               verify=sys.argv[3] or None)
 boto3.client("s3", **anybody).create_bucket(Bucket=sys.argv[2])
 iam = boto3.client("iam", **anybody)
 iam.create_user(UserName="ota")
@@ -42,6 +54,7 @@ pub struct Moto {
     child: Child,
     port: u16,
     door: Door,
+    tls: Option<Tls>,
     /// The id of the key and its secret. A guarded server takes no other, and makes a new one each time it is started.
     pub key: (String, String),
 }
@@ -62,6 +75,19 @@ impl Moto {
     /// As [`start`](Self::start) does.
     #[must_use]
     pub fn start_with(door: Door) -> Option<Self> {
+        Self::start_as(door, None)
+    }
+
+    /// Starts one that lets everybody in who speaks TLS.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start) does.
+    #[must_use]
+    pub fn start_with_tls(tls: Tls) -> Option<Self> {
+        Self::start_as(Door::Open, Some(tls))
+    }
+
+    fn start_as(door: Door, tls: Option<Tls>) -> Option<Self> {
         let programs = match installed() {
             Ok(programs) => programs,
             Err(why) => {
@@ -72,9 +98,9 @@ impl Moto {
         };
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port();
-            if let Some(child) = run(&programs, port, door) {
-                let key = set_up(&programs, port, BUCKET);
-                return Some(Self { programs, child, port, door, key });
+            if let Some(child) = run(&programs, port, door, tls.as_ref()) {
+                let key = set_up(&programs, port, tls.as_ref());
+                return Some(Self { programs, child, port, door, tls, key });
             }
         }
         panic!("moto did not start");
@@ -83,7 +109,7 @@ impl Moto {
     /// Where it listens.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        endpoint(self.port, self.tls.as_ref())
     }
 
     /// The name of its bucket.
@@ -106,8 +132,9 @@ impl Moto {
     /// # Panics
     /// If it does not start.
     pub fn start_again(&mut self) {
-        self.child = run(&self.programs, self.port, self.door).expect("the port is still free");
-        self.key = set_up(&self.programs, self.port, BUCKET);
+        let tls = self.tls.as_ref();
+        self.child = run(&self.programs, self.port, self.door, tls).expect("the port is still free");
+        self.key = set_up(&self.programs, self.port, tls);
     }
 }
 
@@ -144,18 +171,26 @@ fn call(command: &mut Command) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn set_up(programs: &Path, port: u16, bucket: &str) -> (String, String) {
-    let endpoint = format!("http://127.0.0.1:{port}");
+fn endpoint(port: u16, tls: Option<&Tls>) -> String {
+    format!("{}://127.0.0.1:{port}", if tls.is_some() { "https" } else { "http" })
+}
+
+fn set_up(programs: &Path, port: u16, tls: Option<&Tls>) -> (String, String) {
     let mut python = Command::new(programs.join("python"));
-    let said = call(python.args(["-c", SET_UP, &endpoint, bucket])).expect("it can be set up");
+    python.args(["-c", SET_UP, &endpoint(port, tls), BUCKET]);
+    python.arg(tls.map_or(Path::new(""), |tls| &tls.authority));
+    let said = call(&mut python).expect("it can be set up");
     let (id, secret) = said.trim().split_once(' ').expect("a key");
     (id.to_owned(), secret.to_owned())
 }
 
 /// Starts it and waits until it says that it runs; `None` if it ends without saying so.
-fn run(programs: &Path, port: u16, door: Door) -> Option<Child> {
+fn run(programs: &Path, port: u16, door: Door, tls: Option<&Tls>) -> Option<Child> {
     let mut command = Command::new(programs.join("moto_server"));
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+    if let Some(tls) = tls {
+        command.arg("--ssl-cert").arg(&tls.certificate).arg("--ssl-key").arg(&tls.key);
+    }
     if door == Door::Guarded {
         command.env("INITIAL_NO_AUTH_ACTION_COUNT", UNCHECKED);
     }

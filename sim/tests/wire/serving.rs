@@ -2,12 +2,15 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use ota_core::time;
 use ota_sim::wire::program::{AT_ONCE, PATIENCE, Serving, free_port};
 use ota_sim::wire::{Access, Mqtt};
+use ota_transport::session::{Session, SessionConfig};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use tokio::runtime::Runtime;
@@ -181,6 +184,73 @@ fn a_revoked_device_is_disconnected_at_once_and_stays_out() {
     drop(entered);
 }
 
+/// What a broker offers that closes connections when it is asked over HTTP, put in front of one that does not: it connects
+/// under the name of the device, which is what ends the device's own connection. It fails the first time. What it was asked.
+fn closes_connections(broker: SocketAddr) -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, asked) = channel();
+    std::thread::spawn(move || {
+        for (number, connection) in listener.incoming().enumerate() {
+            let mut connection = BufReader::new(connection.unwrap());
+            let head = connection.by_ref().lines().map(Result::unwrap);
+            let head: Vec<String> = head.take_while(|line| !line.is_empty()).collect();
+            let device = head[0].split(['/', ' ']).nth(3).unwrap().to_owned();
+            let answer = if number == 0 {
+                "503 Service Unavailable"
+            } else {
+                let mut stream = TcpStream::connect(broker).unwrap();
+                let config = SessionConfig::new(device.as_str());
+                let mut session = Session::new(config, time::Instant(0)).unwrap();
+                while session.poll(&mut stream, time::Instant(0)).unwrap().is_none() {}
+                "204 No Content"
+            };
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            connection.get_mut().write_all(answer.as_bytes()).unwrap();
+            if sender.send(head.join("\n")).is_err() {
+                return;
+            }
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn a_broker_elsewhere_is_asked_to_close_the_connection_of_a_revoked_device_until_it_has_done_so() {
+    let Some(broker) = Mosquitto::start("wire-revoked", "") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (port, asked) = closes_connections(broker.address());
+    let authorization = folder.path().join("authorization");
+    std::fs::write(&authorization, "Basic a2V5OnNlY3JldA==\n").unwrap();
+    let (address, request) =
+        (broker.address().to_string(), format!("DELETE http://127.0.0.1:{port}/clients/{{device}}"));
+    let flags = ["--mqtt-broker", &address, "--mqtt-disconnect", &request];
+    let file = ["--mqtt-disconnect-authorization-file", authorization.to_str().unwrap()];
+    let server = Serving::start(program(), folder.path(), &[&flags[..], &file].concat());
+    let root = server.shell().make_product(PRODUCT);
+    let names = ["device-1", "device-2"];
+    server.shell().register(PRODUCT, &names.map(str::to_owned));
+    let runtime = Runtime::new().unwrap();
+    let entered = runtime.enter();
+    let (mut revoked, mut neighbour) = (Living::new(), Living::new());
+    for (living, name) in [(&mut revoked, names[0]), (&mut neighbour, names[1])] {
+        living.begin(native(&root, name, &large("1", 5_000)), Access::plain(broker.address()));
+        runtime.block_on(living.all(|seen| seen.connections == 1));
+    }
+    server.shell().good(&["device", "revoke", names[0], "--reason", "stolen"]);
+    runtime.block_on(revoked.all(|seen| seen.lost >= 1));
+    for _ in 0..2 {
+        let head = asked.recv_timeout(PATIENCE).unwrap();
+        assert!(head.starts_with("DELETE /clients/device-1 HTTP/1.1\n"), "{head}");
+        assert!(head.to_ascii_lowercase().contains("authorization: basic a2v5onnly3jlda=="), "{head}");
+    }
+    server.wait_for_log(&["the broker has closed the connection", names[0]]);
+    let devices = runtime.block_on(neighbour.end());
+    assert_eq!((devices[0].connections, devices[0].lost.len()), (1, 0), "{:?}", devices[0].lost);
+    runtime.block_on(revoked.end());
+    drop(entered);
+}
+
 /// The drill for the worst day: somebody has had the server's key and a release key in their hands. A root key that lay
 /// elsewhere is enough to lock them out, and no device is touched.
 #[test]
@@ -244,7 +314,7 @@ fn what_is_wrong_with_the_broker_is_said_before_anything_is_started() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(folder.path().join("no.pem"), "no certificate\n").unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let free = free_port().to_string();
     let no = path("no.pem");

@@ -7,7 +7,13 @@ use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 
 use super::values::names;
-use super::{BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, Layers, SettingError};
+use super::{
+    BrokerSettings, Clients, DisconnectMethod, DisconnectSettings, EmbeddedSettings, Enrolment,
+    ExternalSettings, Layers, SettingError,
+};
+
+/// What stands in a URL for the id of a device.
+pub(in crate::program) const DEVICE: &str = "{device}";
 
 impl Layers {
     /// The broker that devices connect to.
@@ -72,7 +78,30 @@ impl Layers {
                 "" => Some(None),
                 text => (is_name(text) && !text.contains('/')).then(|| Some(text.to_owned())),
             })?,
+            disconnect: self.disconnect()?,
         })))
+    }
+
+    /// How a broker elsewhere is asked to close connections.
+    fn disconnect(&self) -> Result<Option<DisconnectSettings>, SettingError> {
+        let request = self.read("mqtt.disconnect", |text| {
+            if text.is_empty() {
+                return Some(None);
+            }
+            let (method, url) = text.split_once(' ')?;
+            let method = match method {
+                "DELETE" => DisconnectMethod::Delete,
+                "POST" => DisconnectMethod::Post,
+                _ => return None,
+            };
+            let is_url = (url.starts_with("https://") || url.starts_with("http://"))
+                && !url.contains(char::is_whitespace)
+                // An agent of one's own may as well read the body.
+                && (url.contains(DEVICE) || method == DisconnectMethod::Post);
+            is_url.then(|| Some((method, url.to_owned())))
+        })?;
+        let authorization_file = self.existing_file("mqtt.disconnect_authorization_file")?;
+        Ok(request.map(|(method, url)| DisconnectSettings { method, url, authorization_file }))
     }
 
     /// The topics that are opened for the devices' applications.

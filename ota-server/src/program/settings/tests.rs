@@ -45,6 +45,7 @@ fn a_wrong_value_is_named_with_its_source_and_what_is_allowed() {
         ("store.upgrade", "yes"),
         ("store.s3_bucket", "a bucket"),
         ("store.wrapping_key_file", "no such file"),
+        ("store.secrets", "hidden"),
     ];
     for (key, value) in wrong {
         let message = with(key, value).unwrap_err().to_string();
@@ -88,6 +89,28 @@ fn an_unknown_key_in_the_file_is_an_error_that_lists_the_known_ones() {
     std::fs::write(&file, "[http]\nlissten = \"127.0.0.1:1\"\n").unwrap();
     let message = Layers::default().file(&file).unwrap_err().to_string();
     assert!(message.contains("`http.lissten`") && message.contains("http.listen"), "{message}");
+}
+
+#[test]
+fn a_broker_elsewhere_is_asked_by_a_request_that_names_the_device() {
+    let read = |value: &str| {
+        let mut layers = Layers::default();
+        let flags = [("mqtt.broker", "[::1]:8883"), ("mqtt.disconnect", value)];
+        layers.flags(flags.map(|(key, value)| (Setting::by_key(key).unwrap(), value.to_owned())));
+        layers.settings()
+    };
+    for right in ["", "DELETE https://b/clients/{device}", "POST http://127.0.0.1:1/kick"] {
+        assert!(read(right).is_ok(), "{right}");
+    }
+    for wrong in [
+        "https://b/clients/{device}",
+        "DELETE https://b/clients",
+        "GET https://b/{device}",
+        "DELETE b/{device}",
+        "POST https://b/ x",
+    ] {
+        assert!(read(wrong).unwrap_err().to_string().contains("mqtt.disconnect"), "{wrong}");
+    }
 }
 
 #[test]
