@@ -20,11 +20,12 @@ use super::error::Fault;
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 
 /// Plans are made once, without regard to what the tables hold at that moment: each statement knows the rows that it
-/// wants by their keys, and the plan that is right for that is right for any number of devices. A commit that was
+/// wants by their keys, and the plan that is right for that is right for any number of devices. A page of an index is read
+/// in the order of that index and never sorted, whatever the statistics of a growing table suggest. A commit that was
 /// acknowledged is on the medium, whatever the database has been told about others'.
 const SET_UP: &str = "\
     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-    SET enable_mergejoin = off; SET jit = off; SET default_transaction_isolation = 'read committed'; \
+    SET enable_mergejoin = off; SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off; SET default_transaction_isolation = 'read committed'; \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A pool of connections.
