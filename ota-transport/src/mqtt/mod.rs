@@ -407,6 +407,8 @@ impl Worker {
                 Err(reason) => return reason,
                 Ok(Incoming::Connected) => {
                     is_connected = true;
+                    // Nothing was asked for yet, so nothing can have waited.
+                    fresh = Fresh::new(Instant::now());
                     count(&self.shared.counters.connections);
                     let share = *self.share.borrow_and_update();
                     match share {
