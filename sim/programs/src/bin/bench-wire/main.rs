@@ -122,8 +122,8 @@ fn measure(runtime: &Runtime, setting: Setting, block: usize, rounds: usize) -> 
     for window in WINDOWS {
         let load = Load { devices: DEVICES, block, window, bytes };
         let mut measured: Vec<[Measured; 3]> = Vec::new();
-        // The first round warms caches and is not counted.
-        for round in 0..=rounds {
+        // The first round of all warms caches and is not counted.
+        for round in usize::from(number > 0)..=rounds {
             let numbers = Fleet { first: number };
             number += DEVICES;
             let ours = || runtime.block_on(fleet_round(&fleet, numbers, load));
