@@ -92,6 +92,8 @@ pub struct Context<'c> {
     pub now: Timestamp,
     /// When the event was heard.
     pub heard: Timestamp,
+    /// How long what is said may be on its way to a device, where nobody tells when that has connected anew.
+    pub told_late: Millis,
     /// What the limits have left.
     pub budgets: &'c mut Budgets,
     /// The keys of grants.
@@ -315,11 +317,14 @@ pub fn check_in(
         Err(code) => return Decision::refuse(code, None),
     };
     let now = context.now;
-    if draft
-        .latest()
-        .is_some_and(|(_, latest)| attempt::is_known_better_since(latest, dialect, context.heard))
-    {
+    if draft.latest().is_some_and(|(_, latest)| attempt::is_confirmed_since(latest, context.heard)) {
         return Decision { is_stale: true, ..Decision::default() };
+    }
+    if let Some(retry_after) = told_lately(context, &draft, dialect) {
+        draft.device.waits_with = Some(said.nonce);
+        let mut decision = Decision { said: vec![Said::Busy { retry_after }], ..Decision::default() };
+        draft.finish(context.budgets, &mut decision);
+        return decision;
     }
     remember(&mut draft.device, said, &view, now);
     outcome(&mut draft, said, proven, now);
@@ -348,6 +353,14 @@ pub fn check_in(
     }
     draft.finish(context.budgets, &mut decision);
     decision
+}
+
+/// How long to wait with the answer to a device that may just have got one on the same connection.
+fn told_lately(context: &Context<'_>, draft: &Draft<'_>, dialect: Dialect) -> Option<Millis> {
+    let (_, latest) = draft.latest().filter(|_| dialect == Dialect::Sft)?;
+    // Nothing is heard of a device between an offer and what it asks for first.
+    let told = draft.known.device.heard;
+    attempt::to_be_asked_for(latest, told, context.heard, context.told_late, context.now)
 }
 
 /// Takes what a check-in tells into the device's record.
@@ -708,6 +721,7 @@ pub fn asked(
         decision.admitted = Some((campaign, id.clone()));
     }
     draft.device.heard = draft.device.heard.max(context.now);
+    draft.device.waits_with = None;
     if let Some(next) = attempt::asked(latest, &draft.rules(campaign), context.now) {
         draft.put(campaign, next, context.now);
     }

@@ -3,7 +3,6 @@
 //! Every function takes an attempt and gives the next one; nothing here knows a store or a clock. What a device
 //! *says* moves an attempt on; only what it *shows* (its new revisions, after its boot) confirms it.
 
-use ota_core::fleet::Dialect;
 use ota_core::fleet::records::{
     Attempt, AttemptPhase, AttemptRules, Cause, FILE_STATES_MAX, FileProgress, MOMENTS_MAX, Moment,
 };
@@ -118,6 +117,9 @@ pub fn moved(
     };
     attempt
 }
+
+/// How long a device of the original protocol takes for its first question after it has got an offer, at most.
+const ASKS_WITHIN: Millis = Millis(5_000);
 
 /// How long a device waits before its next try: doubled each time, up to the limit.
 fn backoff(rules: &AttemptRules, retries: u8) -> Millis {
@@ -259,19 +261,31 @@ fn boot_cause(code: ReportCode) -> u16 {
     if code == ReportCode::Ok { ReportCode::BootReverted.number() } else { code.number() }
 }
 
-/// Whether a check-in that was `heard` then is older than what is known of the device.
+/// Whether the device has confirmed the release after this was heard: what it says is older than what is known.
 ///
-/// It can wait with one server, for its store or its turn, while the device updates itself with another's help. Taken for
-/// news it would look as if the bootloader had gone back to the old files. And while it waits, another server can offer the
-/// update in answer to an earlier check-in: a device of the original protocol crashes at a second offer.
+/// A check-in can wait with one server, for its store or its turn, while the device updates itself with another's help.
+/// Taken for news it would look as if the bootloader had gone back to the old files.
 #[must_use]
-pub fn is_known_better_since(attempt: &Attempt, dialect: Dialect, heard: Timestamp) -> bool {
-    let says_more = match attempt.phase {
-        AttemptPhase::Confirmed => true,
-        AttemptPhase::Offered => dialect == Dialect::Sft,
-        _ => false,
-    };
-    says_more && heard < attempt.changed
+pub fn is_confirmed_since(attempt: &Attempt, heard: Timestamp) -> bool {
+    attempt.phase == AttemptPhase::Confirmed && heard < attempt.changed
+}
+
+/// How long to wait before a device of the original protocol may be offered an update again that it was offered at `told`.
+///
+/// What was heard before that, or within `doubt` after it, may come from the very connection that has got the offer, and a
+/// second one on it crashes the device. It asks for its first chunk soon, or it has not got the offer.
+#[must_use]
+pub fn to_be_asked_for(
+    attempt: &Attempt,
+    told: Timestamp,
+    heard: Timestamp,
+    doubt: Millis,
+    now: Timestamp,
+) -> Option<Millis> {
+    let asks_until = told.plus(ASKS_WITHIN);
+    // A time that has not come yet is of a clock that was set back since, and says nothing.
+    let is_in_doubt = heard < told.plus(doubt) && told <= now.plus(ASKS_WITHIN) && now < asks_until;
+    (attempt.phase == AttemptPhase::Offered && is_in_doubt).then(|| asks_until.since(now))
 }
 
 /// A check-in shows what is installed: the whole release, or something else.

@@ -40,6 +40,9 @@ pub(super) enum Kind {
 const STORE_RETRY_MIN: Millis = Millis(2_000);
 const STORE_RETRY_MAX: Millis = Millis(30_000);
 
+/// How long what one of several servers says may be on its way to a device, on a busy day.
+const TOLD_LATE: Millis = Millis(2_000);
+
 /// What a device hears that asks for more than its share at once, so that it does not hold the others up.
 const fn too_much_at_once() -> Said {
     Said::Busy { retry_after: Millis(200) }
@@ -210,6 +213,7 @@ impl Server {
             let mut context = Context {
                 now,
                 heard: event.heard,
+                told_late: if self.has_neighbours() { TOLD_LATE } else { Millis(0) },
                 budgets: &mut budgets,
                 keyring: &keyring,
                 signer: &*self.inner.signer,

@@ -330,22 +330,26 @@ async fn an_old_device_that_begins_anew_while_it_is_offered_an_update_hears_of_i
     let (mut world, store, release) = world_of_an_old_device().await;
     let other = another(&world, Arc::clone(&world.store) as _, 10).await;
     let late = mem::replace(&mut world.server, other);
+    let old_1 = sft::id("old-1");
     assert_eq!(sft::info(&world, "old-1", "app.bin", "1").await.len(), 0, "there is nothing yet");
     world.start_campaign(draft(&world, release, plan())).await;
 
     // It connects anew, and says so to a server that waits for its store.
     let shut = store.door.write().await;
     let payload = sft::info_message("app.bin", "1");
-    let message = LinkEvent::Message { dialect: Dialect::Sft, device: sft::id("old-1"), payload };
+    let message = LinkEvent::Message { dialect: Dialect::Sft, device: old_1.clone(), payload };
     let handled = held_up(&late, message).await;
     world.pass(Millis(10));
     world.server.tick().await.unwrap();
-    sft::files_of(&world.heard_by(&sft::id("old-1")));
+    sft::files_of(&world.heard_by(&old_1));
     world.pass(Millis(10));
     drop(shut);
     handled.await.unwrap();
-    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "a second list crashes it");
+    assert_eq!(world.heard_by(&old_1).len(), 0, "a second list crashes it");
     assert_eq!(sft::chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1, "it goes on with the first");
+    world.pass(Millis(6_000));
+    late.tick().await.unwrap();
+    assert_eq!(world.heard_by(&old_1).len(), 0, "it waits no more");
 }
 
 #[tokio::test]
