@@ -1,7 +1,7 @@
 //! A link that tells what passes.
 
 use async_trait::async_trait;
-use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound};
+use ota_core::fleet::{LinkError, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 
 /// Tells of each message and each connection by `tracing`, as traces: who, in which protocol, how many bytes. What is in
@@ -59,5 +59,10 @@ impl<L: MessageLink> MessageLink for TracedLink<L> {
 
     fn connection(&self) -> u64 {
         self.inner.connection()
+    }
+
+    fn share(&self, share: Share) {
+        tracing::trace!(?share, "share");
+        self.inner.share(share);
     }
 }
