@@ -43,6 +43,9 @@ enum Whom {
     WaitingHere,
 }
 
+/// How long a key of grants is kept behind its end, and how many one renewal takes away.
+const GRANT_KEY_KEPT: Millis = Millis(7 * 24 * 3_600_000);
+const GRANT_KEYS_REMOVED_MAX: usize = 64;
 /// How many attempts one tick sweeps at most in one go.
 const SWEEP: usize = 512;
 
@@ -142,6 +145,12 @@ impl Server {
         let record = GrantKey { secret, from, until: now.plus(life) };
         let mut changes = Changes::default();
         changes.write(key, Version(0), None, Some(Record::GrantKey(record)));
+        let kept = scan_all(&self.inner.store, &Query::table(Table::GrantKey)).await?;
+        // The youngest stays whatever its age: the next number follows from it.
+        let older = kept.iter().rev().skip(1).filter(|(_, stored)| is_long_over(&stored.record, now));
+        for (key, stored) in older.take(GRANT_KEYS_REMOVED_MAX) {
+            changes.write(key.clone(), stored.version, Some(stored.record.clone()), None);
+        }
         self.inner.store.commit(vec![changes.into_unit()]).await?;
         // Whether this key or another server's was first: the ring is what the store says.
         Box::pin(self.load_keyring()).await
@@ -491,6 +500,11 @@ impl Server {
     "a secret in the store cannot be unwrapped or wrapped: configure the key that wrapped it, as former if need be"
 )]
 pub(super) struct WrongWrappingKey;
+
+/// Whether a key of grants has been of no use for so long that nobody holds a grant of it any more, by any clock.
+fn is_long_over(key: &Record, now: Timestamp) -> bool {
+    matches!(key, Record::GrantKey(key) if key.until.plus(GRANT_KEY_KEPT) < now)
+}
 
 /// Events for the devices of these attempts, due now.
 fn events(

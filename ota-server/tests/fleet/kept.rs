@@ -317,3 +317,16 @@ async fn attempts_of_stopped_campaigns_and_old_drafts_go_and_all_that_is_left_is
     assert!(matches!(answered, Answer::Offer(_)), "{answered:?}");
     world.assert_counters_are_exact().await;
 }
+
+#[tokio::test]
+async fn keys_of_grants_that_nobody_can_hold_any_more_go_by_themselves() {
+    let world = World::new().await;
+    world.live(40 * 24).await;
+    let all = Query::table(Table::GrantKey);
+    let keys = world.store.scan(&all, None, 1000).await.unwrap().items;
+    assert!((1..=14).contains(&keys.len()), "{} keys after forty days", keys.len());
+    world.register(&[("lamp-1", &[])]).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    Lamp::new("lamp-1", "1.0").update(&world, "1.1", 100).await;
+}

@@ -110,6 +110,22 @@ async fn another(world: &World, store: Arc<dyn FleetStore>, seed: u64) -> Server
     server.start().await.unwrap()
 }
 
+#[tokio::test]
+async fn making_approving_and_starting_a_campaign_takes_one_commit_each_however_many_devices_there_are() {
+    let (world, store) = world().await;
+    let names: Vec<String> = (0..200).map(|number| format!("lamp-{number}")).collect();
+    let new: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), [].as_slice())).collect();
+    world.register(&new).await;
+    let release = world.release("1.1", &[1; 3000]).await;
+    store.commits.store(0, Ordering::SeqCst);
+    let campaign = world.start_campaign(draft(&world, release, plan())).await;
+    assert_eq!(store.commits.load(Ordering::SeqCst), 3);
+    world.server.pause_campaign(&operator(), campaign, "x").await.unwrap();
+    world.server.resume_campaign(&operator(), campaign).await.unwrap();
+    world.server.stop_everything(&admin(), None, "x").await.unwrap();
+    assert_eq!(store.commits.load(Ordering::SeqCst), 6);
+}
+
 fn installed(offer: &Offered) -> Bytes {
     let report = Up::Report(Report {
         offer: offer.id,
