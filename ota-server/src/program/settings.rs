@@ -17,11 +17,11 @@ use ota_core::fleet::TopicAccess;
 use ota_core::time::Millis;
 use ota_core::wire::topic::TopicPrefix;
 use ota_transport::broker::BrokerLimits;
-use ota_transport::mqtt::MqttVersion;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::files::{FileSettings, PostgresSettings, S3Settings, StoreSettings};
+pub use self::files::{FileSettings, PostgresSettings, S3Settings, Secrets, StoreSettings};
 pub(super) use self::mqtt::DEVICE;
+pub use self::mqtt::{DisconnectMethod, DisconnectSettings, ExternalSettings};
 use self::values::{mib, public_url, span};
 use super::oidc::{KeySource, OidcSettings};
 use super::outbound::Inside;
@@ -529,15 +529,6 @@ pub enum BrokerSettings {
     External(Box<ExternalSettings>),
 }
 
-/// How secrets lie in a database that servers share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Secrets {
-    /// Wrapped with a key that all servers have.
-    Wrapped,
-    /// As they are, where no key is set.
-    Plain,
-}
-
 /// How the broker inside is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbeddedSettings {
@@ -577,53 +568,6 @@ pub enum Clients {
     Certificates,
     /// With certificates, or with their ids and passwords.
     CertificatesAndPasswords,
-}
-
-/// How a broker elsewhere is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExternalSettings {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// The version of MQTT.
-    pub version: MqttVersion,
-    /// What this server calls itself.
-    pub client_id: String,
-    /// User name.
-    pub user: Option<String>,
-    /// File with the password.
-    pub password_file: Option<PathBuf>,
-    /// Authorities of the broker's certificate; `None` for a connection without TLS.
-    pub ca: Option<PathBuf>,
-    /// Certificate and key shown to the broker.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// What native topics begin with.
-    pub prefix: String,
-    /// The group of servers that divide messages.
-    pub share_group: Option<String>,
-    /// How the broker is asked to close a device's connection, if it can be.
-    pub disconnect: Option<DisconnectSettings>,
-}
-
-/// The request that has a broker elsewhere close the connection of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisconnectSettings {
-    /// How it is asked.
-    pub method: DisconnectMethod,
-    /// Where, with `{device}` in the place of the device's id.
-    pub url: String,
-    /// The file with the value of the header `Authorization`.
-    pub authorization_file: Option<PathBuf>,
-}
-
-/// The method of such a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DisconnectMethod {
-    /// `DELETE`, without a body.
-    Delete,
-    /// `POST`, with `{"device":"..."}` as its body.
-    Post,
 }
 
 /// Texts of settings with their sources, each layer over the one before it.

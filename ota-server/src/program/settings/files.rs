@@ -59,6 +59,15 @@ pub struct S3Settings {
     pub ca: Option<PathBuf>,
 }
 
+/// How secrets lie in a database that servers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrets {
+    /// Wrapped with a key that all servers have.
+    Wrapped,
+    /// As they are, where no key is set.
+    Plain,
+}
+
 impl Layers {
     /// Where records are kept.
     pub(super) fn store(&self) -> Result<StoreSettings, SettingError> {

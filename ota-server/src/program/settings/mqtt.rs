@@ -1,19 +1,65 @@
 //! What the settings say of the broker: which it is, and of the one inside, what it opens and how much it lets clients
 //! take.
 
+use std::path::PathBuf;
+
 use ota_core::fleet::{TopicAccess, TopicRules};
 use ota_core::wire::topic::TopicPrefix;
 use ota_transport::broker::BrokerLimits;
 use ota_transport::mqtt::MqttVersion;
 
 use super::values::names;
-use super::{
-    BrokerSettings, Clients, DisconnectMethod, DisconnectSettings, EmbeddedSettings, Enrolment,
-    ExternalSettings, Layers, SettingError,
-};
+use super::{BrokerSettings, Clients, EmbeddedSettings, Enrolment, Layers, SettingError};
 
 /// What stands in a URL for the id of a device.
 pub(in crate::program) const DEVICE: &str = "{device}";
+
+/// How a broker elsewhere is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalSettings {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The version of MQTT.
+    pub version: MqttVersion,
+    /// What this server calls itself.
+    pub client_id: String,
+    /// User name.
+    pub user: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// Authorities of the broker's certificate; `None` for a connection without TLS.
+    pub ca: Option<PathBuf>,
+    /// Certificate and key shown to the broker.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// What native topics begin with.
+    pub prefix: String,
+    /// The group of servers that divide messages.
+    pub share_group: Option<String>,
+    /// How the broker is asked to close a device's connection, if it can be.
+    pub disconnect: Option<DisconnectSettings>,
+}
+
+/// The request that has a broker elsewhere close the connection of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisconnectSettings {
+    /// How it is asked.
+    pub method: DisconnectMethod,
+    /// Where, with `{device}` in the place of the device's id.
+    pub url: String,
+    /// The file with the value of the header `Authorization`.
+    pub authorization_file: Option<PathBuf>,
+}
+
+/// The method of such a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisconnectMethod {
+    /// `DELETE`, without a body.
+    Delete,
+    /// `POST`, with `{"device":"..."}` as its body.
+    Post,
+}
 
 impl Layers {
     /// The broker that devices connect to.
