@@ -211,12 +211,7 @@ impl Server {
             let wanted = if answered.elapsed() < SILENT_MAX { Share::Taken } else { Share::Left };
             if wanted != share {
                 share = wanted;
-                match share {
-                    Share::Taken => tracing::info!("the store answers again: messages are taken again"),
-                    Share::Left => {
-                        tracing::warn!("the store does not answer: messages are left to the others")
-                    }
-                }
+                tell(share);
                 self.inner.link.share(share);
             }
         }
@@ -340,6 +335,19 @@ impl Server {
         self.inner.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// One line for whoever looks after a server that leaves its share of the messages to others.
+#[cfg(feature = "http")]
+fn tell(share: Share) {
+    match share {
+        Share::Taken => tracing::info!("the store answers again: messages are taken again"),
+        Share::Left => tracing::warn!("the store does not answer: messages are left to the others"),
+    }
+}
+
+/// Whoever embeds the server alone sees it at the store.
+#[cfg(not(feature = "http"))]
+const fn tell(_: Share) {}
 
 #[cfg(test)]
 mod tests {
