@@ -377,7 +377,9 @@ pub(super) async fn make_product(
             protocols: Vec::new(),
         };
         match NewProduct::try_from(input) {
-            Err(error) => wrong.field("id", sentence(error.to_string().trim_start_matches("id: "))),
+            Err(_) => {
+                wrong.field("id", "Use 1 to 64 letters, digits, dots, dashes and underscores, no dot first.")
+            }
             Ok(new) => match api.server.create_product(&viewer.by, &new).await {
                 Ok(()) => return Ok(Redirect::to(&product_path(&new.id)).into_response()),
                 Err(error @ CommandError::ProductExists(_)) => {
@@ -398,7 +400,7 @@ fn product_form(viewer: &Viewer, fields: &Fields, wrong: &Wrong) -> Page {
             (wrong.summary())
             form.form method="post" action="/administration/products/new" {
                 (viewer.proof())
-                (field("id", "Id").hint("What devices call it; it never changes.").text(fields, wrong))
+                (field("id", "Id").hint("What devices call it; it never changes. Letters, digits, dots, dashes and underscores.").text(fields, wrong))
                 (field("title", "What people call it").text(fields, wrong))
                 div.row {
                     (field("approvals", "Approvals of a campaign at least").input_of("number", fields, wrong))

@@ -22,7 +22,7 @@ use super::verb::Command;
 use super::viewer::Viewer;
 use crate::http::{Api, Problem, unhex};
 use crate::rules::permission::Action;
-use crate::server::{CommandError, FleetLine, ProgressReport};
+use crate::server::{CommandError, FleetLine, Outcome, Outcomes, ProgressReport, Server, Signers};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 10;
@@ -54,6 +54,8 @@ pub(super) async fn show(
     for (campaign, _) in campaigns.iter().filter(|(_, one)| one.release == id).take(CAMPAIGNS_MAX) {
         reports.push((*campaign, server.progress(&viewer.by, *campaign).await?));
     }
+    let signers = server.signers(&viewer.by, &id).await?;
+    let outcomes = outcomes(server, &viewer, &reports).await?;
     let done = done.and_then(|word| Verb::from_word(&word)).map(Verb::done);
     let title = format!("{} {}", release.package, release.version);
     let body = html! {
@@ -65,13 +67,29 @@ pub(super) async fn show(
             (files(&release, &lines))
         }
         div.columns {
-            section.panel id="release-campaigns" data-live aria-labelledby="campaigns-title" {
-                header { h2 id="campaigns-title" { "Campaigns" } }
-                (campaign_list(&viewer, &release.product, &reports))
+            div.column {
+                section.panel id="release-campaigns" data-live aria-labelledby="campaigns-title" {
+                    header { h2 id="campaigns-title" { "Campaigns" } }
+                    (campaign_list(&viewer, &release.product, &reports))
+                }
+                @if !outcomes.groups.is_empty() {
+                    section.panel id="release-outcomes" data-live aria-labelledby="outcomes-title" {
+                        header { h2 id="outcomes-title" { "Success by hardware and former revision" } }
+                        (outcome_table(&outcomes))
+                    }
+                }
             }
-            section.panel aria-labelledby="facts-title" {
-                header { h2 id="facts-title" { "About it" } }
-                (facts(&viewer, &id, &release))
+            div.column {
+                section.panel aria-labelledby="facts-title" {
+                    header { h2 id="facts-title" { "About it" } }
+                    (facts(&viewer, &id, &release))
+                }
+                @if release.status != ReleaseStatus::Draft {
+                    section.panel id="release-signatures" aria-labelledby="signatures-title" {
+                        header { h2 id="signatures-title" { "Signatures" } }
+                        (signatures(&signers))
+                    }
+                }
             }
         }
     };
@@ -194,6 +212,77 @@ fn campaign_list(
                 }
             }
         }
+    }
+}
+
+/// How devices have fared in all campaigns of the release that are shown.
+async fn outcomes(
+    server: &Server,
+    viewer: &Viewer,
+    reports: &[(CampaignId, ProgressReport)],
+) -> Result<Outcomes, Trouble> {
+    let mut all = Outcomes { groups: Vec::new(), looked_at: 0, is_partial: false };
+    for (campaign, _) in reports {
+        // One campaign that is large is looked at for as long as a page may take.
+        if all.is_partial {
+            break;
+        }
+        let Outcomes { groups, looked_at, is_partial } = server.outcomes(&viewer.by, *campaign).await?;
+        all.looked_at += looked_at;
+        all.is_partial |= is_partial;
+        for group in groups {
+            let is_it = |one: &&mut Outcome| (&one.hardware, &one.former) == (&group.hardware, &group.former);
+            match all.groups.iter_mut().find(is_it) {
+                Some(one) => {
+                    one.confirmed += group.confirmed;
+                    one.failed += group.failed;
+                }
+                None => all.groups.push(group),
+            }
+        }
+    }
+    // What fails most is what people look for.
+    all.groups.sort_by_key(|group| core::cmp::Reverse(group.failed));
+    Ok(all)
+}
+
+fn outcome_table(outcomes: &Outcomes) -> Markup {
+    html! {
+        div.scroll tabindex="0" {
+            table {
+                thead { tr {
+                    th scope="col" { "Hardware" } th scope="col" { "Came from" } th.number scope="col" { "Updated" } th.number scope="col" { "Failed" } th scope="col" { "Success" }
+                } }
+                tbody {
+                    @for group in &outcomes.groups {
+                        @let ended = group.confirmed + group.failed;
+                        tr {
+                            th.mono scope="row" { (group.hardware.as_deref().unwrap_or("not told")) }
+                            td.mono { (group.former.as_deref().unwrap_or("never released")) }
+                            td.number { (count(group.confirmed)) }
+                            td.number { (count(group.failed)) }
+                            td { (bar(&[("confirmed", group.confirmed), ("failed", group.failed)], ended, "")) span.small { (share(group.confirmed, ended)) } }
+                        }
+                    }
+                }
+            }
+        }
+        @if outcomes.is_partial {
+            p.quiet.small { "Of the first " (super::parts::devices(home::as_u64(outcomes.looked_at))) " in the order of their ids." }
+        }
+    }
+}
+
+/// Whose signatures count, and how many are wanted.
+fn signatures(signers: &Signers) -> Markup {
+    let (found, needed) = (signers.keys.len(), usize::from(signers.needed));
+    html! {
+        p {
+            @if found >= needed { (badge(Tone::Good, "enough")) } @else { (badge(Tone::Warn, "too few")) }
+            " " (found) " of " (needed) " that root " (signers.root) " wants."
+        }
+        @if found > 0 { ul.plain { @for key in &signers.keys { li { "Key " span.mono { (key) } } } } }
+        @if found < needed { p.quiet.small { "Signatures by keys that the newest root does not name do not count: devices that have taken it install nothing by them." } }
     }
 }
 

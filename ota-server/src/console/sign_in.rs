@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::form::{Fields, Wrong, field};
 use super::page::{Area, Page};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, sentence};
 use crate::http::auth::{self, Peer, Person, Visitor};
 use crate::http::{Api, Problem};
 
@@ -118,6 +118,10 @@ pub(super) async fn set_password(State(api): State<Api>, peer: Peer, fields: Fie
     if wrong.is_empty() {
         match accept(&api, peer, &fields).await {
             Ok(()) => return Redirect::to("/sign-in").into_response(),
+            // The password is all that is in the form.
+            Err(problem) if problem.status == StatusCode::UNPROCESSABLE_ENTITY.as_u16() => {
+                wrong.field("password", sentence(&problem.detail));
+            }
             Err(problem) => wrong.refuse(problem),
         }
     }

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use ota_core::text::ProductIdBuf;
+use ota_core::time::{Millis, Timestamp};
 
 use super::form::{Fields, Wrong, field};
 use super::page::{Area, Page};
@@ -33,7 +34,7 @@ pub(super) async fn show(
     let id = id_of(&id)?;
     let product = api.server.product(&viewer.by, &id).await?;
     let now = api.server.time();
-    let expires = now.plus(ota_core::time::Millis(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX)));
+    let expires = now.plus(Millis(u64::try_from(LIFE.as_millis()).unwrap_or(u64::MAX)));
     let fields = Fields::filled([
         ("package", "main".to_owned()),
         ("epoch", "0".to_owned()),
@@ -51,7 +52,7 @@ pub(super) async fn make(
     let id = id_of(&id)?;
     let product = api.server.product(&viewer.by, &id).await?;
     let mut wrong = Wrong::default();
-    if let Some(input) = read(&viewer, &fields, &mut wrong) {
+    if let Some(input) = read(&viewer, &fields, api.server.time(), &mut wrong) {
         let made = match input.draft(id.clone()) {
             Ok(draft) => api.server.draft_release(&viewer.by, draft).await,
             Err(error) => {
@@ -102,7 +103,7 @@ fn rows(fields: &Fields) -> Vec<usize> {
 }
 
 /// What the form says, or what is wrong with it.
-fn read(viewer: &Viewer, fields: &Fields, wrong: &mut Wrong) -> Option<ReleaseInput> {
+fn read(viewer: &Viewer, fields: &Fields, now: Timestamp, wrong: &mut Wrong) -> Option<ReleaseInput> {
     let hardware: Vec<String> = fields
         .text("hardware")
         .split([' ', ','])
@@ -114,6 +115,9 @@ fn read(viewer: &Viewer, fields: &Fields, wrong: &mut Wrong) -> Option<ReleaseIn
     }
     let epoch = wrong.take("epoch", fields.text("epoch").parse().map_err(|_| "expected a number from 0 on"));
     let expires = wrong.take("expires", end_of_day(viewer, fields.text("expires")));
+    if expires.is_some_and(|expires| expires <= now) {
+        wrong.field("expires", "That day is over.");
+    }
     let mut files = Vec::new();
     for index in rows(fields) {
         let text = |name: &str| fields.text(&format!("file-{index}-{name}")).to_owned();
@@ -152,11 +156,11 @@ fn read(viewer: &Viewer, fields: &Fields, wrong: &mut Wrong) -> Option<ReleaseIn
 }
 
 /// The end of a day in the viewer's zone.
-fn end_of_day(viewer: &Viewer, text: &str) -> Result<ota_core::time::Timestamp, &'static str> {
+fn end_of_day(viewer: &Viewer, text: &str) -> Result<Timestamp, &'static str> {
     let wrong = "expected a day such as 2031-05-01";
     let date: jiff::civil::Date = text.parse().map_err(|_| wrong)?;
     let moment = date.at(23, 59, 59, 0).to_zoned(viewer.zone().clone()).map_err(|_| wrong)?;
-    u64::try_from(moment.timestamp().as_millisecond()).map(ota_core::time::Timestamp).map_err(|_| wrong)
+    u64::try_from(moment.timestamp().as_millisecond()).map(Timestamp).map_err(|_| wrong)
 }
 
 fn page(viewer: &Viewer, id: &ProductIdBuf, title: &str, fields: &Fields, wrong: &Wrong) -> Page {

@@ -23,6 +23,7 @@ mod outage;
 #[cfg(feature = "http")]
 mod passwords;
 mod queries;
+mod release_reports;
 mod retention;
 pub(crate) mod secrets;
 mod several;
@@ -65,6 +66,7 @@ pub use self::queries::{
     DeviceReport, DryRun, FailureGroup, FileDelivery, FleetLine, GateReport, HistoryLine, InstalledFile,
     PhaseCount, ProgressReport, Recount,
 };
+pub use self::release_reports::{Outcome, Outcomes, Signers};
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 use self::several::Pulse;
 pub use self::signing::{KeySigner, NoSigner};

@@ -151,6 +151,13 @@ async fn a_failing_gate_pauses_and_each_device_tells_why() {
     browser.until_it_says("self test failed").await;
     assert!(!browser.has("#verb-resume").await, "a viewer can do nothing");
     browser.photograph("story-paused").await;
+    // The release is to blame wherever it went, and whose it is stands beside that.
+    browser.go(&format!("/releases/{release}")).await;
+    browser.until_it_says("Success by hardware and former revision").await;
+    let row = browser.find("#release-outcomes tbody tr").await.text().await.unwrap();
+    assert_eq!(row.split_whitespace().collect::<Vec<_>>(), ["rev-a", "1.0", "0", "19", "0", "%"], "{row}");
+    browser.until_it_says("1 of 1 that root 1 wants").await;
+    browser.go(&format!("/campaigns/{campaign}")).await;
     // From the count of failures to one device, to what it said.
     browser.click("#campaign-phases a[href*='phase=8']").await;
     browser.until_it_says("the lamp stayed dark").await;
@@ -191,6 +198,8 @@ async fn a_stage_too_small_for_its_gate_goes_on_with_the_consent_of_two() {
     browser.go(&format!("/campaigns/{campaign}")).await;
     browser.until_it_says("5 of 64 devices have ended").await;
     browser.until_it_says("A person must accept what was seen.").await;
+    browser.go("/").await;
+    browser.until_it_says("its stage is too small for its gate").await;
     browser.go(&format!("/campaigns/{campaign}/accept")).await;
     browser.until_it_says("5 confirmed, 0 failed").await;
     browser.fill("#reason", "all five of them shine").await;
@@ -199,11 +208,59 @@ async fn a_stage_too_small_for_its_gate_goes_on_with_the_consent_of_two() {
     assert!(!browser.has("#verb-consent").await, "whoever wants it cannot consent");
     browser.sign_out().await;
     browser.sign_in("anna").await;
-    browser.go(&format!("/campaigns/{campaign}")).await;
-    browser.until_it_says("All five of them shine.").await;
-    browser.click("#verb-consent").await;
+    browser.go("/approvals").await;
+    browser.until_it_says("to take the gate of the present stage as passed").await;
+    browser.until_it_says("all five of them shine").await;
+    browser.click("#approvals-mine a[href$='/consent']").await;
     browser.until_it_says("With enough consents it is made at once.").await;
     browser.click("main form button.first").await;
     browser.until_it_says("completed").await;
+    // Completed campaigns go on for devices that come later, so they can be stopped, too.
+    browser.go("/products/lamp").await;
+    browser.click("a[href='/products/lamp/stop-everything']").await;
+    browser.until_it_says("1 campaign, those that are completed too: stopped for good.").await;
+    browser.until_it_says("Other products are left alone.").await;
+    browser.fill("#reason", "enough for today").await;
+    browser.click("main form button.first").await;
+    browser.go(&format!("/campaigns/{campaign}")).await;
+    browser.until_it_says("Stopped for good").await;
     browser.driver.clone().quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_a_form_stands_beside_the_field_and_what_was_typed_stays() {
+    let world = World::new().await;
+    let Some(browser) = Browser::open(&world).await else { return };
+    let invitation = world.server.invite(&machine(), "vera").await.unwrap();
+    browser.go(&ota_server::http::invitation_link(&invitation)).await;
+    browser.fill("#password", "short").await;
+    browser.fill("#again", "short").await;
+    browser.click("main button").await;
+    assert!(said(&browser, "password").await.contains("at least 12 characters"));
+
+    browser.sign_in("adam").await;
+    browser.go("/administration/products/new").await;
+    browser.fill("#id", "a lamp").await;
+    browser.fill("#title", "<i>Lamp</i>").await;
+    browser.click("main form button.first").await;
+    assert!(said(&browser, "id").await.contains("letters, digits, dots, dashes and underscores"));
+    let kept = browser.find("#title").await.prop("value").await.unwrap();
+    assert_eq!(kept.as_deref(), Some("<i>Lamp</i>"));
+    browser.go("/").await;
+    browser.sign_out().await;
+
+    browser.sign_in("olga").await;
+    browser.go("/products/lamp/releases/new").await;
+    browser.run("document.getElementById('expires').value = '2001-01-01'").await;
+    browser.fill("#epoch", "-3").await;
+    browser.click("form[data-upload] button.first").await;
+    assert!(said(&browser, "expires").await.contains("over"));
+    assert!(said(&browser, "epoch").await.contains("number from 0"));
+    assert!(said(&browser, "hardware").await.contains("at least one"));
+    browser.driver.clone().quit().await.unwrap();
+}
+
+/// What stands beside a field that is wrong.
+async fn said(browser: &Browser, field: &str) -> String {
+    browser.find(&format!(".field.has-wrong:has(#{field}) .wrong")).await.text().await.unwrap()
 }
