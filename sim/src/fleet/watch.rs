@@ -21,6 +21,8 @@ pub(super) struct Watch {
     had: HashSet<(CampaignId, DeviceIdBuf)>,
     /// Stages whose gates people have taken as passed.
     accepted: HashSet<(CampaignId, u16)>,
+    /// Stages that have passed while nobody was at it. Whoever was off before its turn came may begin during the soak.
+    whole: HashSet<(CampaignId, u16)>,
     /// When first offers were made.
     first_offers: HashMap<CampaignId, VecDeque<Timestamp>>,
 }
@@ -99,6 +101,9 @@ impl Watch {
         let campaign = &progress.campaign;
         self.by_release.insert(campaign.release, id);
         let (stage, state) = (campaign.progress.stage, campaign.state);
+        if campaign.progress.passed.is_some() && at_it(&progress, stage) == 0 {
+            self.whole.insert((id, stage));
+        }
         let was = self.campaigns.insert(id, (stage, state));
         if let Some((was_stage, was_state)) = was {
             assert!(stage <= was_stage + 1, "seed {seed}: campaign {id} skipped a stage");
@@ -109,7 +114,8 @@ impl Watch {
                 let shown = confirmed(&progress, was_stage) + others(&progress, was_stage);
                 let is_sample = shown >= u64::from(gate.sample_min) && confirmed(&progress, was_stage) > 0;
                 // A group that is too small for a sample passes as a whole: nobody is at it any more.
-                let is_whole = gate.small_group.is_some() && at_it(&progress, was_stage) == 0;
+                let was_whole = at_it(&progress, was_stage) == 0 || self.whole.contains(&(id, was_stage));
+                let is_whole = gate.small_group.is_some() && was_whole;
                 assert!(
                     is_sample || is_whole || self.accepted.contains(&(id, was_stage)),
                     "seed {seed}: campaign {id} left stage {was_stage}: {:?}",
