@@ -62,16 +62,7 @@ async fn compare(folder: &Path) {
         "Durable check-ins per second: medians of {PAIRS} pairs of runs, {FLEET} devices, quick repair on."
     );
     println!();
-    println!("| check-ins in a commit | store | bare loop, same rows | ratio |");
-    println!("|---:|---:|---:|---:|");
-    for batch in BATCHES {
-        let mut runs = Vec::new();
-        for _ in 0..PAIRS {
-            let store = rate(batch, async |batch| ours.commit(batch).await).await;
-            runs.push((store, rate(batch, async |batch| bare.commit(batch)).await));
-        }
-        tell(batch, &runs);
-    }
+    side_by_side("check-ins", async |batch| ours.commit(batch).await, |batch| bare.commit(batch)).await;
     let rate = callers(ours).await;
     println!();
     println!("512 callers at once with one check-in each share commits: {rate:.0} check-ins per second.");
@@ -87,13 +78,22 @@ async fn compare_attempts(folder: &Path) {
          counters. The same conditions."
     );
     println!();
-    println!("| steps in a commit | store | bare loop, same rows | ratio |");
+    side_by_side("steps", async |batch| ours.commit(batch).await, |batch| bare.commit(batch)).await;
+}
+
+/// Prints a table of both, in pairs of runs for each size of a commit; each returns how long one commit took.
+async fn side_by_side(
+    what: &str,
+    mut store: impl AsyncFnMut(usize) -> Duration,
+    mut bare: impl FnMut(usize) -> Duration,
+) {
+    println!("| {what} in a commit | store | bare loop, same rows | ratio |");
     println!("|---:|---:|---:|---:|");
     for batch in BATCHES {
         let mut runs = Vec::new();
         for _ in 0..PAIRS {
-            let store = rate(batch, async |batch| ours.commit(batch).await).await;
-            runs.push((store, rate(batch, async |batch| bare.commit(batch)).await));
+            let ours = rate(batch, &mut store).await;
+            runs.push((ours, rate(batch, async |batch| bare(batch)).await));
         }
         tell(batch, &runs);
     }
