@@ -334,6 +334,11 @@ pub fn shown(
     }
 }
 
+/// Whether it is time to look at the attempt.
+fn is_due(attempt: &Attempt, now: Timestamp) -> bool {
+    attempt.missed.or(attempt.due).is_some_and(|due| due <= now)
+}
+
 /// The deadline of the phase has passed. `heard` is when the device was last heard.
 ///
 /// One that was not heard since its phase began is silent: it may come back, and gates have a limit for how many
@@ -345,7 +350,7 @@ pub fn shown(
 #[must_use]
 pub fn overdue(attempt: &Attempt, heard: Timestamp, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
     use AttemptPhase as P;
-    if attempt.missed.or(attempt.due).is_none_or(|due| due > now) {
+    if !is_due(attempt, now) {
         return None;
     }
     let is_unheard = heard <= attempt.changed;
@@ -378,7 +383,7 @@ pub fn overdue(attempt: &Attempt, heard: Timestamp, rules: &AttemptRules, now: T
 #[must_use]
 pub fn given_up(attempt: &Attempt, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
     use AttemptPhase as P;
-    if attempt.missed.or(attempt.due).is_none_or(|due| due > now) {
+    if !is_due(attempt, now) {
         return None;
     }
     let next = attempt.clone();
