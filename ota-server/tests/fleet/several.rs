@@ -267,8 +267,8 @@ async fn what_an_old_device_asks_is_answered_soon_and_by_the_same_connection_or_
     files_of(&info(&world, "old-1", "app.bin", "1").await);
 }
 
-#[tokio::test]
-async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_if_it_asks_for_nothing() {
+/// A device of the original protocol that got an offer from one server, and checks in with the other half a second later.
+async fn begun_anew_just_after_an_offer() -> (World, [Server; 2]) {
     let (mut world, servers) = two_servers_for_an_old_device(Limits::default()).await;
     files_of(&info(&world, "old-1", "app.bin", "1").await);
     world.pass(Millis(500));
@@ -278,6 +278,12 @@ async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_
         0,
         "the list may have come by this connection"
     );
+    (world, servers)
+}
+
+#[tokio::test]
+async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_if_it_asks_for_nothing() {
+    let (world, servers) = begun_anew_just_after_an_offer().await;
     world.pass(Millis(3_000));
     servers[1].tick().await.unwrap();
     assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0);
@@ -289,15 +295,7 @@ async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_
 
 #[tokio::test]
 async fn an_old_device_that_asks_another_server_for_chunks_gets_no_second_offer() {
-    let (mut world, servers) = two_servers_for_an_old_device(Limits::default()).await;
-    files_of(&info(&world, "old-1", "app.bin", "1").await);
-    world.pass(Millis(500));
-    world.server = servers[1].clone();
-    assert_eq!(
-        info(&world, "old-1", "app.bin", "1").await.len(),
-        0,
-        "the list may have come by this connection"
-    );
+    let (mut world, servers) = begun_anew_just_after_an_offer().await;
     world.server = servers[0].clone();
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1, "it has");
     world.pass(Millis(6_000));

@@ -52,6 +52,24 @@ async fn six_lamps() -> World {
     world
 }
 
+/// The six lamps in a campaign that judges small groups by share: three are on trial.
+async fn three_on_trial() -> (World, CampaignId) {
+    let world = six_lamps().await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let campaign =
+        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    (world, campaign)
+}
+
+/// The same once two of the three have updated themselves.
+async fn two_of_three_updated() -> (World, CampaignId) {
+    let (world, campaign) = three_on_trial().await;
+    for name in ["t-1", "t-2"] {
+        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
+    }
+    (world, campaign)
+}
+
 async fn progress(world: &World, id: CampaignId) -> ProgressReport {
     world.server.progress(&operator(), id).await.unwrap()
 }
@@ -66,10 +84,7 @@ async fn tick(world: &World) {
 
 #[tokio::test]
 async fn a_fleet_of_six_with_three_on_trial_rolls_out_by_itself_when_small_groups_go_by_share() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let (world, campaign) = three_on_trial().await;
     for name in ["t-1", "t-2", "t-3"] {
         assert_eq!(progress(&world, campaign).await.campaign.state, CampaignState::Trial);
         Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
@@ -96,13 +111,7 @@ async fn a_fleet_of_six_with_three_on_trial_rolls_out_by_itself_when_small_group
 
 #[tokio::test]
 async fn one_failure_of_three_on_trial_pauses_the_campaign() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    for name in ["t-1", "t-2"] {
-        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
-    }
+    let (world, campaign) = two_of_three_updated().await;
     let mut third = Lamp::new("t-3", "1.0");
     let offer = third.offer(&world).await;
     third.fetch(&world, &offer, Part::ReleaseBody, u64::from(offer.body)).await;
@@ -118,13 +127,7 @@ async fn one_failure_of_three_on_trial_pauses_the_campaign() {
 
 #[tokio::test]
 async fn a_device_that_was_to_try_again_and_never_came_back_ends_the_trial() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    for name in ["t-1", "t-2"] {
-        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
-    }
+    let (world, campaign) = two_of_three_updated().await;
     // It may try again, is told to wait once more, and then its power is gone for good.
     let mut third = Lamp::new("t-3", "1.0");
     let offer = third.offer(&world).await;
@@ -155,10 +158,7 @@ async fn a_device_that_was_to_try_again_and_never_came_back_ends_the_trial() {
 
 #[tokio::test]
 async fn a_device_that_waits_and_is_heard_is_not_silent_however_long_it_is_kept_waiting() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let (world, campaign) = three_on_trial().await;
     let mut lamp = Lamp::new("t-3", "1.0");
     let offer = lamp.offer(&world).await;
     lamp.report(&world, &offer, 0, Phase::Failed, ReportCode::Timeout).await;
@@ -177,10 +177,7 @@ async fn a_device_that_waits_and_is_heard_is_not_silent_however_long_it_is_kept_
 
 #[tokio::test]
 async fn devices_that_were_off_before_do_not_hold_a_group_up_and_nobody_at_all_passes_nothing() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let (world, campaign) = three_on_trial().await;
     world.live(10).await;
     tick(&world).await;
     let gate = progress(&world, campaign).await.gate.unwrap();
@@ -224,10 +221,7 @@ async fn a_server_that_was_off_for_days_takes_nobody_for_silent_who_could_not_be
 
 #[tokio::test]
 async fn a_clock_that_leaps_ahead_while_the_server_runs_makes_nobody_silent() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
+    let (world, campaign) = three_on_trial().await;
     let mut lamps = ["t-1", "t-2", "t-3"].map(|name| Lamp::new(name, "1.0"));
     for lamp in &mut lamps {
         lamp.offer(&world).await;
@@ -252,13 +246,7 @@ async fn a_clock_that_leaps_ahead_while_the_server_runs_makes_nobody_silent() {
 
 #[tokio::test]
 async fn a_device_that_is_set_apart_while_it_waits_for_its_next_try_has_failed() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    for name in ["t-1", "t-2"] {
-        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
-    }
+    let (world, campaign) = two_of_three_updated().await;
     let mut third = Lamp::new("t-3", "1.0");
     let offer = third.offer(&world).await;
     third.report(&world, &offer, 0, Phase::Failed, ReportCode::Timeout).await;
@@ -280,13 +268,7 @@ async fn a_device_that_is_set_apart_while_it_waits_for_its_next_try_has_failed()
 
 #[tokio::test]
 async fn a_device_that_is_pinned_while_it_puts_the_release_off_leaves_the_group() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    for name in ["t-1", "t-2"] {
-        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
-    }
+    let (world, campaign) = two_of_three_updated().await;
     let mut third = Lamp::new("t-3", "1.0");
     let offer = third.offer(&world).await;
     third.report(&world, &offer, 0, Phase::Deferred, ReportCode::ApplicationDeferred).await;
@@ -310,13 +292,7 @@ async fn a_device_that_is_pinned_while_it_puts_the_release_off_leaves_the_group(
 
 #[tokio::test]
 async fn what_was_taken_back_for_something_more_urgent_has_left_the_group() {
-    let world = six_lamps().await;
-    let release = world.release("1.1", &[1; 100]).await;
-    let campaign =
-        world.start_campaign(draft(&world, release, staged(trial_tag(), Some(SmallGroup::ByShare)))).await;
-    for name in ["t-1", "t-2"] {
-        Lamp::new(name, "1.0").update(&world, "1.1", 100).await;
-    }
+    let (world, campaign) = two_of_three_updated().await;
     let mut third = Lamp::new("t-3", "1.0");
     third.offer(&world).await;
     let file = world.file("app.bin", "1.0.1", &[9; 100]).await;
