@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use ota_core::conformance::memory::MemoryFleetStore;
 use ota_core::fleet::{
-    AuditEntry, CounterKey, CounterPrefix, Cursor, FleetStore, Key, Lease, LeaseRequest, LinkError,
-    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, Share, StoreError, StoreErrorKind, Stored, Unit,
+    FleetStore, Key, LinkError, LinkEvent, MessageLink, Outbound, Share, StoreError, StoreErrorKind, Stored,
 };
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
@@ -19,6 +18,7 @@ use ota_server::{Config, KeySigner, Server};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::between::{Between, Through};
 use crate::support::*;
 
 /// A store that hints when a test says so, and does not answer while it is away.
@@ -29,9 +29,9 @@ struct SharedStore {
 }
 
 #[async_trait]
-impl FleetStore for SharedStore {
-    async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
-        self.store.commit(units).await
+impl Between for SharedStore {
+    fn store(&self) -> &MemoryFleetStore {
+        &self.store
     }
 
     async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
@@ -39,22 +39,6 @@ impl FleetStore for SharedStore {
             return Err(StoreErrorKind::Unavailable.into());
         }
         self.store.load(keys).await
-    }
-
-    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
-        self.store.scan(query, after, limit).await
-    }
-
-    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        self.store.counters(of).await
-    }
-
-    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        self.store.audit(from, limit).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
-        self.store.lease(request).await
     }
 
     async fn hint(&self) {
@@ -88,9 +72,9 @@ impl MessageLink for SharedLink {
 }
 
 /// A server that runs on the stores of the world and knows that it is not alone.
-async fn beside(world: &World) -> (Server, Arc<SharedStore>, Arc<SharedLink>, JoinHandle<()>) {
+async fn beside(world: &World) -> (Server, Arc<Through<SharedStore>>, Arc<SharedLink>, JoinHandle<()>) {
     let (news, is_away) = (Notify::new(), AtomicBool::new(false));
-    let store = Arc::new(SharedStore { store: Arc::clone(&world.store), news, is_away });
+    let store = Arc::new(Through(SharedStore { store: Arc::clone(&world.store), news, is_away }));
     let link = Arc::new(SharedLink { link: Arc::clone(&world.link), shares: Mutex::default() });
     let (shared, blobs) = (Arc::clone(&store) as Arc<dyn FleetStore>, Arc::clone(&world.blobs) as _);
     let server = Server::builder(shared, blobs, Arc::clone(&link) as _, Arc::new(Seeded::new(9)))

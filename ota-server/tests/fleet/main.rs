@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod beside;
+mod between;
 mod campaigns;
 mod courses;
 mod devices;

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ota_core::conformance::memory::MemoryFleetStore;
 use ota_core::fleet::{
-    AuditEntry, CounterKey, CounterPrefix, Cursor, Dialect, FleetStore, Key, Lease, LeaseRequest, LinkError,
-    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, StoreError, Stored, Unit,
+    Dialect, FleetStore, LinkError, LinkEvent, MessageLink, Outbound, Outcome, StoreError, Unit,
 };
 use ota_core::number::CampaignId;
 use ota_core::sft::{Down, Entries, FileInfo, FileRevision, GetChunk, Phase, Status, StatusCode, Up};
@@ -20,6 +19,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::between::{Between, Through};
 use crate::support::*;
 
 /// Time stands still while somebody works, so this passes at once when nobody does any more.
@@ -50,33 +50,17 @@ impl HeldStore {
 }
 
 #[async_trait]
-impl FleetStore for HeldStore {
+impl Between for HeldStore {
+    fn store(&self) -> &MemoryFleetStore {
+        &self.store
+    }
+
     async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
         if self.is_held.load(Ordering::SeqCst) {
             self.waits.notify_one();
             self.released.notified().await;
         }
         self.store.commit(units).await
-    }
-
-    async fn load(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        self.store.load(keys).await
-    }
-
-    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
-        self.store.scan(query, after, limit).await
-    }
-
-    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        self.store.counters(of).await
-    }
-
-    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        self.store.audit(from, limit).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
-        self.store.lease(request).await
     }
 }
 
@@ -116,7 +100,7 @@ impl MessageLink for LiveLink {
 /// A server that runs, and devices in the middle of a download of `app.bin` and `data.bin`, each of two chunks.
 struct Scene {
     world: World,
-    store: Arc<HeldStore>,
+    store: Arc<Through<HeldStore>>,
     campaign: CampaignId,
     events: mpsc::UnboundedSender<LinkEvent>,
     told: mpsc::UnboundedReceiver<(DeviceIdBuf, Told)>,
@@ -135,12 +119,12 @@ impl Scene {
     async fn new() -> Self {
         let mut world = World::with_dialects(SFT).await;
         world.register(&[(ONE, &[]), (TWO, &[]), ("old-3", &[])]).await;
-        let store = Arc::new(HeldStore {
+        let store = Arc::new(Through(HeldStore {
             store: Arc::clone(&world.store),
             is_held: AtomicBool::new(false),
             waits: Notify::new(),
             released: Notify::new(),
-        });
+        }));
         let (events, arriving) = mpsc::unbounded_channel();
         let (telling, told) = mpsc::unbounded_channel();
         let link = Arc::new(LiveLink { arriving: Mutex::new(arriving), told: telling });

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use ota_core::conformance::memory::MemoryFleetStore;
 use ota_core::fleet::records::{AttemptPhase, Limits, Plan};
 use ota_core::fleet::{
-    AuditEntry, CounterKey, CounterPrefix, Cursor, Dialect, FleetStore, Key, Lease, LeaseRequest, LinkError,
-    LinkEvent, MessageLink, Outbound, Outcome, Page, Query, Record, StoreError, StoreErrorKind, Stored, Unit,
+    Dialect, FleetStore, Key, LinkError, LinkEvent, MessageLink, Outbound, Outcome, Record, StoreError,
+    StoreErrorKind, Stored, Unit,
 };
 use ota_core::number::{FileIndex, ReleaseId};
 use ota_core::text::DeviceIdBuf;
@@ -20,6 +20,7 @@ use ota_core::wire::{Part, Phase, Report, ReportCode, Up};
 use ota_server::{AuditCheck, CommandError, Config, KeySigner, NewDevice, Server};
 use tokio::sync::RwLock;
 
+use crate::between::{Between, Through};
 use crate::sft;
 use crate::support::*;
 
@@ -48,7 +49,11 @@ impl TroubledStore {
 }
 
 #[async_trait]
-impl FleetStore for TroubledStore {
+impl Between for TroubledStore {
+    fn store(&self) -> &MemoryFleetStore {
+        &self.store
+    }
+
     async fn commit(&self, units: Vec<Unit>) -> Result<Vec<Outcome>, StoreError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         let trouble = *self.trouble.lock().unwrap();
@@ -66,38 +71,22 @@ impl FleetStore for TroubledStore {
         let _inside = self.door.read().await;
         self.store.load(keys).await
     }
-
-    async fn scan(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
-        self.store.scan(query, after, limit).await
-    }
-
-    async fn counters(&self, of: &CounterPrefix) -> Result<Vec<(CounterKey, i64)>, StoreError> {
-        self.store.counters(of).await
-    }
-
-    async fn audit(&self, from: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        self.store.audit(from, limit).await
-    }
-
-    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
-        self.store.lease(request).await
-    }
 }
 
 /// A world whose store can be troubled.
-async fn world() -> (World, Arc<TroubledStore>) {
+async fn world() -> (World, Arc<Through<TroubledStore>>) {
     troubled(World::new().await).await
 }
 
 /// The same world, with a server whose store can be troubled.
-async fn troubled(mut world: World) -> (World, Arc<TroubledStore>) {
+async fn troubled(mut world: World) -> (World, Arc<Through<TroubledStore>>) {
     let store = TroubledStore {
         store: Arc::clone(&world.store),
         trouble: Mutex::new(Trouble::Nothing),
         commits: AtomicUsize::new(0),
         door: RwLock::new(()),
     };
-    let store = Arc::new(store);
+    let store = Arc::new(Through(store));
     world.server = another(&world, Arc::clone(&store) as _, 9).await;
     (world, store)
 }
@@ -333,7 +322,7 @@ async fn a_check_in_that_waited_for_the_store_is_no_news_of_a_device_that_has_up
 }
 
 /// A fleet of one device of the original protocol, and a release for it.
-async fn world_of_an_old_device() -> (World, Arc<TroubledStore>, ReleaseId) {
+async fn world_of_an_old_device() -> (World, Arc<Through<TroubledStore>>, ReleaseId) {
     let (world, store) = troubled(World::with_dialects(sft::SFT).await).await;
     world.register(&[("old-1", &[])]).await;
     let file = world.file("app.bin", "2", &[1; 4096]).await;
