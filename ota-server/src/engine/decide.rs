@@ -144,6 +144,12 @@ impl<'k> Draft<'k> {
         Some((campaign, self.attempts.get(&campaign)?))
     }
 
+    /// Whether the device has asked for bytes of this release before, under whichever campaign: it may have kept them, and
+    /// then it asks for nothing when it is offered the same again.
+    fn has_asked_for(&self, release: &ReleaseId) -> bool {
+        self.attempts.values().any(|attempt| attempt.asked && attempt.release == *release)
+    }
+
     /// Puts a changed attempt in its place, with what follows for the device and for the way ahead.
     fn put(&mut self, campaign: CampaignId, mut next: Attempt, now: Timestamp) {
         use AttemptPhase as P;
@@ -451,6 +457,7 @@ fn install(
         let given_up = moved(attempt, AttemptPhase::Cancelled, ReportCode::Cancelled.number(), &rules, now);
         draft.put(other, given_up, now);
     }
+    let has_asked = draft.has_asked_for(&step.release.id);
     let fresh = || Attempt {
         product: view.id.clone(),
         stage: step.stage,
@@ -465,7 +472,7 @@ fn install(
         retries: 0,
         sequence: None,
         done: 0,
-        asked: false,
+        asked: has_asked,
         former: former_of(&draft.device, step.release),
         hardware: draft.device.hardware,
         site: site.clone(),
@@ -479,7 +486,7 @@ fn install(
     let mut next = known.unwrap_or_else(fresh);
     if next.release != step.release.id {
         next.release = step.release.id;
-        next.asked = false;
+        next.asked = has_asked;
         next.retries = 0;
         next.files = None;
     }

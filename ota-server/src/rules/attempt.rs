@@ -145,7 +145,8 @@ pub fn begun_again(attempt: &Attempt, rules: &AttemptRules, now: Timestamp) -> O
     if !matches!(attempt.phase, Failed | RolledBack | Rejected) {
         return None;
     }
-    let fresh = Attempt { retries: 0, asked: false, files: None, done: 0, ..attempt.clone() };
+    // What it has asked for it may have kept.
+    let fresh = Attempt { retries: 0, files: None, done: 0, ..attempt.clone() };
     // Not after a pause, as after a failure: a person has looked at it.
     Some(Attempt { due: Some(now), ..moved(fresh, AttemptPhase::Waiting, 0, rules, now) })
 }
@@ -201,10 +202,9 @@ pub fn reported(
         }
         _ => {}
     }
-    let shows_bytes = matches!(
-        report.phase,
-        Phase::Downloaded | Phase::Verified | Phase::Installed | Phase::Confirmed | Phase::RolledBack
-    );
+    // That it has gone wrong is believed of anybody: a device that is not believed would be offered the same for ever.
+    let shows_bytes =
+        matches!(report.phase, Phase::Downloaded | Phase::Verified | Phase::Installed | Phase::Confirmed);
     if shows_bytes && !attempt.asked {
         return Err(Disbelief::NeverAsked);
     }

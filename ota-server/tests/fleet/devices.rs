@@ -269,3 +269,53 @@ async fn devices_that_have_failed_try_again_once_their_gate_has_passed() {
     assert_eq!(log.iter().filter(|entry| entry.draft.action == "campaign.retry").count(), 1);
     world.assert_counters_are_exact().await;
 }
+
+/// Offers the release to a device that has kept all its bytes, and lets it install them without asking for any.
+async fn installs_what_it_kept(world: &World, lamp: &mut Lamp, phase: Phase) {
+    let offer = lamp.offer(world).await;
+    for (sequence, phase) in [(0, Phase::Downloaded), (1, Phase::Verified), (2, Phase::Installed), (3, phase)]
+    {
+        let code = if phase == Phase::RolledBack { ReportCode::SelfTestFailed } else { ReportCode::Ok };
+        let answer = lamp.report(world, &offer, sequence, phase, code).await;
+        assert!(matches!(answer, Answer::Ack(_)), "{phase:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_kept_what_it_had_asked_for_is_believed_without_asking_again() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    let first = world.start_campaign(draft(&world, release, plan())).await;
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let offer = lamp.offer(&world).await;
+    lamp.fetch(&world, &offer, Part::File(FileIndex(0)), 100).await;
+    lamp.report(&world, &offer, 0, Phase::RolledBack, ReportCode::SelfTestFailed).await;
+    // Another campaign brings the same release, and the device fails with it again.
+    world.server.stop_campaign(&operator(), first, "again").await.unwrap();
+    let second = world.start_campaign(draft(&world, release, plan())).await;
+    installs_what_it_kept(&world, &mut lamp, Phase::RolledBack).await;
+    assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }), "it has failed for good");
+    world.server.stop_campaign(&operator(), second, "again").await.unwrap();
+    let third = world.start_campaign(draft(&world, release, plan())).await;
+    installs_what_it_kept(&world, &mut lamp, Phase::Confirmed).await;
+    lamp.revision = "1.1".into();
+    assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
+    assert_eq!(world.server.why_not(&operator(), &id("lamp-1"), third).await.unwrap(), WhyNot::HasIt);
+    world.assert_counters_are_exact().await;
+}
+
+#[tokio::test]
+async fn a_device_that_failed_without_having_asked_is_not_offered_the_same_for_ever() {
+    let world = World::new().await;
+    world.register(&[("lamp-1", &[])]).await;
+    let release = world.release("1.1", &[1; 100]).await;
+    world.start_campaign(draft(&world, release, plan())).await;
+    let mut lamp = Lamp::new("lamp-1", "1.0");
+    let offer = lamp.offer(&world).await;
+    let refused = lamp.report(&world, &offer, 0, Phase::Installed, ReportCode::Ok).await;
+    assert!(matches!(refused, Answer::Refuse(RefuseCode::ImpossibleReport)), "{refused:?}");
+    let heard = lamp.report(&world, &offer, 1, Phase::RolledBack, ReportCode::BootReverted).await;
+    assert!(matches!(heard, Answer::Ack(1)), "{heard:?}");
+    assert!(matches!(lamp.check_in(&world).await, Answer::UpToDate { .. }));
+}
