@@ -12,7 +12,7 @@ use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _}
 use plotters::series::{AreaSeries, DashedLineSeries};
 use plotters::style::{Color as _, IntoFont as _, RGBColor, ShapeStyle};
 
-use super::parts::{count, local};
+use super::parts::{count, local, time};
 use super::viewer::Viewer;
 
 pub(super) const CONFIRMED: RGBColor = RGBColor(0x1f, 0x8a, 0x57);
@@ -80,6 +80,7 @@ impl Stack {
                             li { (swatch(layer.colour)) (layer.name) " " b { (count(layer.values.last().copied().unwrap_or(0))) } }
                         }
                     }
+                    p.quiet.small { "Times in " (viewer.zone_name()) "." }
                 }
                 details { summary { "The numbers" } (self.table(viewer)) }
             }
@@ -105,7 +106,7 @@ impl Stack {
                     tbody {
                         @for row in rows {
                             tr {
-                                th scope="row" { (local(viewer, self.times[row], "%-d %b %H:%M")) }
+                                th scope="row" { (time(viewer, self.times[row])) }
                                 @for layer in &self.layers { td.number { (count(layer.values.get(row).copied().unwrap_or(0))) } }
                             }
                         }

@@ -55,7 +55,7 @@ pub(super) async fn save(
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let id = id_of(&id)?;
+    let (id, viewer) = (id_of(&id)?, viewer.in_zone_of(&fields));
     let campaign = draft_of(&api, &viewer, id).await?;
     let version = fields.text("version").parse().map(Version);
     let version = version.map_err(|_| Trouble::invalid("version: it is none that a campaign can have"))?;

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use jiff::tz::AmbiguousOffset;
 use maud::{Markup, html};
 use ota_core::fleet::Version;
 use ota_core::fleet::records::{Product, ReleaseRecord, ReleaseStatus};
@@ -127,7 +128,7 @@ pub(super) async fn make(
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let id = id_of(&id)?;
+    let (id, viewer) = (id_of(&id)?, viewer.in_zone_of(&fields));
     let (product, releases) = context(&api, &viewer, &id).await?;
     let mut wrong = Wrong::default();
     let mut run = None;
@@ -359,11 +360,15 @@ fn schedule(viewer: &Viewer, fields: &Fields, wrong: &mut Wrong) -> ScheduleBody
     ScheduleBody { start, end, zone, windows, blackouts: Vec::new() }
 }
 
-/// A time as browsers send it, in the viewer's zone.
+/// A time as browsers send it, in the viewer's zone. Where clocks are set back and show it twice, the first is meant.
 fn local_moment(viewer: &Viewer, text: &str) -> Result<Timestamp, &'static str> {
     let wrong = "expected a date and a time such as 2031-05-01T12:00";
     let moment: jiff::civil::DateTime = text.parse().map_err(|_| wrong)?;
-    let moment = moment.to_zoned(viewer.zone().clone()).map_err(|_| wrong)?;
+    let moment = viewer.zone().to_ambiguous_zoned(moment);
+    if matches!(moment.offset(), AmbiguousOffset::Gap { .. }) {
+        return Err("clocks are set forward then and never show it: choose a time before or after that");
+    }
+    let moment = moment.compatible().map_err(|_| wrong)?;
     u64::try_from(moment.timestamp().as_millisecond()).map(Timestamp).map_err(|_| wrong)
 }
 
@@ -381,6 +386,7 @@ impl Form<'_> {
                 (id.to_string(), format!("{} {} ({})", release.package, release.version, revisions(release)))
             })
             .collect();
+        let here = format!("Time in {}.", viewer.zone_name());
         let body = html! {
             div.head { div {
                 @match of {
@@ -446,10 +452,11 @@ impl Form<'_> {
                     }
                     section.panel {
                         h2 { "When" }
-                        p.quiet { "Times in " (viewer.zone_name()) ". Left empty: at once, all day, without an end." }
+                        p.quiet { "Left empty: at once, all day, without an end." }
+                        (viewer.times_in(fields))
                         div.row {
-                            (field("start", "Not before").input_of("datetime-local", fields, wrong))
-                            (field("end", "No offers after").input_of("datetime-local", fields, wrong))
+                            (field("start", "Not before").hint(&here).input_of("datetime-local", fields, wrong))
+                            (field("end", "No offers after").hint(&here).input_of("datetime-local", fields, wrong))
                         }
                         div.row {
                             (field("window_from", "Daily from").input_of("time", fields, wrong))

@@ -73,7 +73,7 @@ fn document(page: &Page, viewer: Option<&Viewer>) -> Markup {
                 link rel="icon" type="image/svg+xml" href=(ADDRESSES.icon);
                 script src=(ADDRESSES.script) defer {}
             }
-            body data-every=(page.every_s) {
+            body data-every=(page.every_s) data-zone=[viewer.map(Viewer::zone_name)] {
                 a.skip href="#content" { "Skip to the content" }
                 header.top {
                     div.top-in {
@@ -104,7 +104,7 @@ fn document(page: &Page, viewer: Option<&Viewer>) -> Markup {
                 }
                 footer {
                     span { "ota " (env!("CARGO_PKG_VERSION")) }
-                    @if let Some(viewer) = viewer { span { "Times in " (viewer.zone_name()) } }
+                    @if let Some(viewer) = viewer { span { "Times in " span data-zone-name { (viewer.zone_name()) } } }
                     @if page.every_s > 0 { span.live data-live-sign { "Reload to see changes" } }
                 }
             }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use ota_core::fleet::records::{AttemptPhase, CampaignState, DeviceStatus, ReleaseStatus};
 use ota_core::number::{CampaignId, ReleaseId};
@@ -187,9 +188,9 @@ pub(super) fn span(span: Millis) -> String {
     if text.is_empty() { "less than a second".to_owned() } else { text }
 }
 
-/// A moment in the viewer's zone.
+/// A moment in the viewer's zone; its title says it in UTC. The script writes it anew where the browser is in another zone.
 pub(super) fn time(viewer: &Viewer, at: Timestamp) -> Markup {
-    html! { time datetime=(Time(at)) { (local(viewer, at, "%-d %b %Y, %H:%M")) } }
+    html! { time datetime=(Time(at)) title=(utc(at)) data-local { (local(viewer, at, "%-d %b %Y, %H:%M")) } }
 }
 
 /// A moment as a distance from now; its title says it exactly.
@@ -201,7 +202,16 @@ pub(super) fn ago(viewer: &Viewer, at: Timestamp, now: Timestamp) -> Markup {
     } else {
         format!("{} ago", coarse(now.since(at)))
     };
-    html! { time datetime=(Time(at)) title=(local(viewer, at, "%-d %b %Y, %H:%M:%S %Z")) { (text) } }
+    html! { time datetime=(Time(at)) title=(exact(viewer, at)) { (text) } }
+}
+
+/// A moment to the second, in the viewer's zone and in UTC.
+fn exact(viewer: &Viewer, at: Timestamp) -> String {
+    format!("{} in {}; {}", local(viewer, at, "%-d %b %Y, %H:%M:%S"), viewer.zone_name(), utc(at))
+}
+
+fn utc(at: Timestamp) -> String {
+    written(at, TimeZone::UTC, "%-d %b %Y, %H:%M:%S UTC")
 }
 
 /// The largest unit of a span.
@@ -217,9 +227,13 @@ fn coarse(span: Millis) -> String {
 
 /// A moment in the viewer's zone, in a `strftime` format.
 pub(super) fn local(viewer: &Viewer, at: Timestamp, format: &str) -> String {
+    written(at, viewer.zone().clone(), format)
+}
+
+fn written(at: Timestamp, zone: TimeZone, format: &str) -> String {
     let moment = i64::try_from(at.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     match moment {
-        Some(moment) => moment.to_zoned(viewer.zone().clone()).strftime(format).to_string(),
+        Some(moment) => moment.to_zoned(zone).strftime(format).to_string(),
         // Later than the calendar goes: people mean "never" by it.
         None => "never".to_owned(),
     }

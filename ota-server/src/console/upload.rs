@@ -49,7 +49,7 @@ pub(super) async fn make(
     Path(id): Path<String>,
     fields: Fields,
 ) -> Result<Response, Trouble> {
-    let id = id_of(&id)?;
+    let (id, viewer) = (id_of(&id)?, viewer.in_zone_of(&fields));
     let product = api.server.product(&viewer.by, &id).await?;
     let mut wrong = Wrong::default();
     if let Some(input) = read(&viewer, &fields, api.server.time(), &mut wrong) {
@@ -165,6 +165,7 @@ fn end_of_day(viewer: &Viewer, text: &str) -> Result<Timestamp, &'static str> {
 
 fn page(viewer: &Viewer, id: &ProductIdBuf, title: &str, fields: &Fields, wrong: &Wrong) -> Page {
     let action = format!("{}/releases/new", product_path(id));
+    let last_day = format!("The end of that day in {}.", viewer.zone_name());
     let body = html! {
         div.head { div { h1 { "Upload a package" } p.quiet { "Files first, each with its revision; then somebody fixes the content, and key holders sign it." } } }
         @if !viewer.may(Action::DraftRelease, id) {
@@ -175,6 +176,7 @@ fn page(viewer: &Viewer, id: &ProductIdBuf, title: &str, fields: &Fields, wrong:
         }
         form.panel method="post" action=(action) data-upload=(format!("/api/v1{}/uploads", product_path(id))) data-csrf=(viewer.csrf()) {
             (viewer.proof())
+            (viewer.times_in(fields))
             (wrong.summary())
             div.drop hidden data-drop tabindex="-1" {
                 p { strong { "Drop files here" } " or " label.link for="choose" { "choose them" } }
@@ -188,7 +190,7 @@ fn page(viewer: &Viewer, id: &ProductIdBuf, title: &str, fields: &Fields, wrong:
                 (field("hardware", "Hardware revisions").hint("All that it runs on, with blanks between them.").text(fields, wrong))
             }
             div.row {
-                (field("expires", "May be installed until").hint("The last day.").input_of("date", fields, wrong))
+                (field("expires", "May be installed until").hint(&last_day).input_of("date", fields, wrong))
                 (field("epoch", "Security epoch").hint("Raise it to lock out everything older.").input_of("number", fields, wrong))
             }
             (field("notes", "Where people read what changed").hint("An address, or nothing.").text(fields, wrong))

@@ -7,12 +7,15 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use ota_core::text::ProductIdBuf;
 
+use super::form::Fields;
 use super::trouble::Trouble;
 use crate::http::auth::Person;
 use crate::rules::permission::{Action, Principal, Scope, permit};
 
 /// The cookie in which the script notes the browser's zone.
 const ZONE: &str = "ota_zone";
+/// The field in which a form says in which zone its times are.
+const TIMES_IN: &str = "times_in";
 
 /// Whoever looks.
 #[derive(Debug, Clone)]
@@ -51,6 +54,21 @@ impl Viewer {
 
     pub(super) fn zone_name(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
+    }
+
+    /// The same viewer in the zone that a form was shown in: what was typed there stands in that zone, even where the
+    /// browser has moved to another one since.
+    pub(super) fn in_zone_of(mut self, form: &Fields) -> Self {
+        if let Ok(zone) = TimeZone::get(form.text(TIMES_IN)) {
+            self.zone = zone;
+        }
+        self
+    }
+
+    /// The hidden field of a form with times: the zone that it is shown in. A fresh form is asked for once more where the
+    /// browser turns out to be in another zone; one that holds what somebody has typed is not.
+    pub(super) fn times_in(&self, form: &Fields) -> Markup {
+        html! { input type="hidden" name=(TIMES_IN) value=(self.zone_name()) data-fresh-zone[!form.has(TIMES_IN)]; }
     }
 
     /// The hidden field that shows that a form came from one of our pages.

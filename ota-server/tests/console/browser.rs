@@ -18,6 +18,24 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The checks of accessibility, by Deque Systems.
 const AXE: &str = include_str!("axe-core/axe.min.js");
 
+/// Keys that do more than write a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    Tab,
+    ShiftTab,
+    Enter,
+    Space,
+    Escape,
+    Down,
+}
+
+/// Whether pages run their scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scripts {
+    On,
+    Off,
+}
+
 pub(crate) struct Browser {
     pub(crate) driver: WebDriver,
     base: String,
@@ -152,6 +170,64 @@ impl Browser {
 
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.driver.execute(script, Vec::new()).await.unwrap().json().clone()
+    }
+
+    /// What a script says, given this.
+    pub(crate) async fn ask(&self, script: &str, given: Value) -> Value {
+        self.driver.execute(script, vec![given]).await.unwrap().json().clone()
+    }
+
+    /// Waits until a script says `true`, without loading the page again.
+    pub(crate) async fn until(&self, script: &str) {
+        let begin = std::time::Instant::now();
+        while self.run(script).await != true {
+            assert!(begin.elapsed() < PATIENCE, "{} never made true: {script}", self.path().await);
+            // sleeps: a page renews itself at its own pace, and WebDriver has no word for waiting until it did
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Takes the browser to another zone.
+    pub(crate) async fn travel_to(&self, zone: &str) {
+        self.cdp("Emulation.setTimezoneOverride", json!({ "timezoneId": zone })).await;
+    }
+
+    /// Lets pages run scripts from now on, or not.
+    pub(crate) async fn scripts(&self, scripts: Scripts) {
+        let value = scripts == Scripts::Off;
+        self.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": value })).await;
+    }
+
+    /// Presses a key.
+    pub(crate) async fn press(&self, key: Key) {
+        let (name, code, number, text, modifiers) = match key {
+            Key::Tab => ("Tab", "Tab", 9, "", 0),
+            Key::ShiftTab => ("Tab", "Tab", 9, "", 8),
+            Key::Enter => ("Enter", "Enter", 13, "\r", 0),
+            Key::Space => (" ", "Space", 32, " ", 0),
+            Key::Escape => ("Escape", "Escape", 27, "", 0),
+            Key::Down => ("ArrowDown", "ArrowDown", 40, "", 0),
+        };
+        let event = |kind: &str| {
+            json!({
+                "type": kind, "key": name, "code": code, "modifiers": modifiers,
+                "windowsVirtualKeyCode": number, "nativeVirtualKeyCode": number,
+            })
+        };
+        let mut down = event(if text.is_empty() { "rawKeyDown" } else { "keyDown" });
+        if !text.is_empty() {
+            down["text"] = json!(text);
+        }
+        self.cdp("Input.dispatchKeyEvent", down).await;
+        // The focus moves as the key goes down; only what is pressed with a key waits until it goes up.
+        if !text.is_empty() {
+            self.cdp("Input.dispatchKeyEvent", event("keyUp")).await;
+        }
+    }
+
+    /// Types into what has the focus.
+    pub(crate) async fn type_in(&self, text: &str) {
+        self.cdp("Input.insertText", json!({ "text": text })).await;
     }
 
     async fn cdp(&self, command: &str, parameters: Value) -> Value {

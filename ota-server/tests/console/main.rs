@@ -5,4 +5,5 @@ mod devices;
 mod pages;
 mod stories;
 mod support;
+mod times;
 mod wire;

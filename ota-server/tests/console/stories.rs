@@ -261,6 +261,6 @@ async fn what_is_wrong_with_a_form_stands_beside_the_field_and_what_was_typed_st
 }
 
 /// What stands beside a field that is wrong.
-async fn said(browser: &Browser, field: &str) -> String {
+pub(crate) async fn said(browser: &Browser, field: &str) -> String {
     browser.find(&format!(".field.has-wrong:has(#{field}) .wrong")).await.text().await.unwrap()
 }

@@ -2,16 +2,23 @@
 // with progress. Without this file everything but drag and drop works all the same.
 "use strict";
 
-// The server writes times in this zone from the next page on.
+// The server writes times in the zone that this cookie names. A page that it wrote before it knew is told again here; the
+// server draws what it alone can draw (charts, forms that are still empty) once more.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-if (!document.cookie.split("; ").includes(`ota_zone=${encodeURIComponent(zone)}`)) {
-  document.cookie = `ota_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=strict`;
-}
-function localTimes(root) {
-  const form = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-  for (const time of root.querySelectorAll("time[datetime]")) {
-    time.title = form.format(new Date(time.dateTime));
+const told = () => document.cookie.split("; ").includes(`ota_zone=${encodeURIComponent(zone)}`);
+const wasTold = told();
+if (!wasTold) document.cookie = `ota_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=strict`;
+const isLate = !wasTold && told() && (document.body.dataset.zone ?? zone) !== zone;
+function localTimes() {
+  const parts = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  const form = new Intl.DateTimeFormat("en-US", { ...parts, timeZone: zone });
+  for (const time of document.querySelectorAll("time[data-local]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const of = Object.fromEntries(form.formatToParts(at).map(({ type, value }) => [type, value]));
+    time.textContent = `${of.day} ${of.month} ${of.year}, ${of.hour}:${of.minute}`;
   }
+  document.querySelectorAll("[data-zone-name]").forEach((name) => { name.textContent = zone; });
 }
 
 // A page with parts marked `data-live` is asked for again and again; parts that differ are exchanged.
@@ -258,7 +265,6 @@ function choices(root) {
 }
 
 function prepare(root) {
-  localTimes(root);
   root.querySelectorAll("table[data-sortable]").forEach(sortable);
   root.querySelectorAll("input[data-filter]").forEach(filterable);
   root.querySelectorAll("form[data-upload]").forEach(uploads);
@@ -267,3 +273,8 @@ function prepare(root) {
 }
 prepare(document);
 document.querySelector("[data-wrong]")?.focus();
+if (isLate) {
+  localTimes();
+  if (document.querySelector("[data-fresh-zone]")) location.reload();
+  else if (parts.length) refresh();
+}
