@@ -2,6 +2,7 @@
 
 mod browser;
 mod devices;
+mod keyboard;
 mod pages;
 mod stories;
 mod support;

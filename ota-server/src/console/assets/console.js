@@ -21,32 +21,63 @@ function localTimes() {
   document.querySelectorAll("[data-zone-name]").forEach((name) => { name.textContent = zone; });
 }
 
-// A page with parts marked `data-live` is asked for again and again; parts that differ are exchanged.
+// Makes an element say what a fresh one says, and leaves alone what is the same: whoever has the focus in it, has marked a
+// word or has opened something keeps that. Elements that are called or lead the same are the same ones, wherever they are.
+const called = (node) => node.id || node.getAttribute?.("href") || node.querySelector?.("a[href]")?.getAttribute("href") || "";
+const kind = (node) => `${node.nodeName} ${called(node)}`;
+function patch(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name, value } of [...fresh.attributes]) {
+    // People open and close what they read themselves.
+    if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !["open", "tabindex", "data-label", "role", "aria-sort"].includes(name)) old.removeAttribute(name);
+  }
+  // Its button was put there by this script.
+  if (old.matches("th[data-sort]")) return;
+  const left = [...old.childNodes].map((node) => ({ node, is: kind(node) }));
+  const wanted = [...fresh.childNodes].map((child) => {
+    const is = kind(child);
+    const at = left.findIndex((one) => one.is === is);
+    return { child, same: at >= 0 ? left.splice(at, 1)[0].node : null };
+  });
+  left.forEach(({ node }) => node.remove());
+  let place = old.firstChild;
+  for (const { child, same } of wanted) {
+    if (same) patch(same, child);
+    if (same && same === place) place = place.nextSibling;
+    else old.insertBefore(same ?? document.importNode(child, true), place);
+  }
+}
+
+// A page with parts marked `data-live` is asked for again and again; what differs in them is changed.
 const sign = document.querySelector("[data-live-sign]");
 const parts = document.querySelectorAll("[data-live]");
 const every = Number(document.body.dataset.every || 0) * 1000;
 let failures = 0;
 async function refresh() {
-  if (document.hidden || document.querySelector("dialog[open]")) return;
+  if (document.hidden) return;
   try {
     const answer = await fetch(location.href, { headers: { "x-live": "1" }, credentials: "same-origin" });
     if (answer.redirected || answer.status === 401) { location.reload(); return; }
     if (!answer.ok) throw new Error(answer.statusText);
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const old of document.querySelectorAll("[data-live]")) {
-      const part = fresh.getElementById(old.id);
-      // Whoever is typing or has opened something there is not disturbed.
-      const isBusy = old.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
-      if (!part || isBusy || part.outerHTML === old.dataset.seen) continue;
-      const focus = document.activeElement && old.contains(document.activeElement) ? document.activeElement.id : "";
-      const open = [...old.querySelectorAll("details")].map((one) => one.open);
-      const seen = part.outerHTML;
-      const now = document.importNode(part, true);
-      now.querySelectorAll("details").forEach((one, at) => { one.open = open[at] ?? one.open; });
-      old.replaceWith(now);
-      now.dataset.seen = seen;
-      prepare(now);
-      if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+    for (const part of document.querySelectorAll("[data-live]")) {
+      const now = fresh.getElementById(part.id);
+      const focused = part.contains(document.activeElement) ? document.activeElement : null;
+      // Whoever is typing there is not disturbed.
+      if (!now || focused?.matches("input, select, textarea") || now.outerHTML === part.dataset.seen) continue;
+      const seen = now.outerHTML;
+      patch(part, now);
+      part.dataset.seen = seen;
+      prepare(part);
+      // It was moved; or it is gone, and who was there stays in the same part of the page.
+      if (focused && !focused.isConnected) part.tabIndex = -1;
+      if (focused && document.activeElement !== focused) (focused.isConnected ? focused : part).focus({ preventScroll: true });
     }
     failures = 0;
     if (sign) { sign.className = "live on"; sign.textContent = `Live, as of ${new Date().toLocaleTimeString()}`; }
@@ -64,22 +95,31 @@ if (every && parts.length) {
 
 // Tables that are whole on the page sort by their headings and filter by what is typed above them.
 function sortable(table) {
-  table.querySelectorAll("thead th[data-sort]").forEach((heading) => {
+  const headings = [...table.tHead.rows[0].cells];
+  const sort = (heading) => {
+    const up = heading.getAttribute("aria-sort") === "ascending";
+    const at = headings.indexOf(heading);
+    const key = (row) => row.children[at].dataset.key ?? row.children[at].textContent.trim();
+    const body = table.tBodies[0];
+    const order = (a, b) => key(a).localeCompare(key(b), undefined, { numeric: true, sensitivity: "base" });
+    const rows = [...body.rows].sort((a, b) => (up ? order(a, b) : order(b, a)));
+    if (rows.some((row, index) => row !== body.rows[index])) body.append(...rows);
+  };
+  for (const heading of headings.filter((one) => one.matches("[data-sort]") && !one.querySelector("button"))) {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);
     heading.append(button);
     button.addEventListener("click", () => {
       const up = heading.getAttribute("aria-sort") !== "ascending";
-      for (const other of heading.parentNode.children) other.removeAttribute("aria-sort");
+      for (const other of headings) other.removeAttribute("aria-sort");
       heading.setAttribute("aria-sort", up ? "ascending" : "descending");
-      const at = [...heading.parentNode.children].indexOf(heading);
-      const key = (row) => row.children[at].dataset.key ?? row.children[at].textContent.trim();
-      const body = table.tBodies[0];
-      const order = (a, b) => key(a).localeCompare(key(b), undefined, { numeric: true, sensitivity: "base" });
-      body.append(...[...body.rows].sort((a, b) => (up ? order(a, b) : order(b, a))));
+      sort(heading);
     });
-  });
+  }
+  // Rows that came since stand where they belong.
+  const sorted = headings.find((one) => one.hasAttribute("aria-sort"));
+  if (sorted) sort(sorted);
 }
 function filterable(input) {
   const table = document.getElementById(input.dataset.filter);
