@@ -1,10 +1,18 @@
 //! Every page, light and dark, wide and narrow: accessible, and photographed for people to look at.
 
 use ota_server::{NewEnrolment, Proof};
+use serde_json::json;
 
 use crate::browser::Browser;
 use crate::devices::{self, Fate};
 use crate::support::{World, gate, machine, plan, plan_with_trial};
+
+/// Tables that are wider than their room, and what is in them that has no name of a column beside it.
+const PUSHED_TABLES: &str = r#"
+    const isSeen = (node) => node.checkVisibility({ contentVisibilityAuto: true, visibilityProperty: true });
+    const wide = [...document.querySelectorAll(".scroll, table")].filter((box) => isSeen(box) && box.scrollWidth > box.clientWidth);
+    const names = [...document.querySelectorAll(".scroll > table tbody td")].filter((cell) => !("label" in cell.dataset));
+    return [...wide, ...names].map((node) => node.outerHTML.slice(0, 200));"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_is_accessible_in_light_and_dark() {
@@ -102,10 +110,15 @@ async fn photographs(browser: &Browser, name: &str) {
         browser.assert_accessible(&format!("{name}, {scheme}")).await;
         browser.photograph(&format!("{name}-{scheme}")).await;
     }
-    browser.prefer("light").await;
-    browser.width(390).await;
+    browser.width(360).await;
     let overflow = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
     assert!(overflow.as_i64().unwrap() <= 0, "{name} is {overflow} pixels too wide for a telephone");
+    let pushed = browser.run(PUSHED_TABLES).await;
+    assert_eq!(pushed, json!([]), "{name} has tables that are pushed to the side on a telephone");
+    browser.assert_accessible(&format!("{name}, narrow")).await;
+    browser.photograph(&format!("{name}-narrow-dark")).await;
+    browser.prefer("light").await;
+    browser.width(360).await;
     browser.photograph(&format!("{name}-narrow")).await;
     browser.width(1280).await;
 }

@@ -121,6 +121,18 @@ function sortable(table) {
   const sorted = headings.find((one) => one.hasAttribute("aria-sort"));
   if (sorted) sort(sorted);
 }
+// On a telephone each row of a wide table is shown as a block, with the name of its column beside each cell. Elements that
+// are shown as blocks are no table any more for whoever hears the page, so their roles are named.
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+function labelled(table) {
+  const names = [...table.tHead.rows[0].cells].map((heading) => (heading.querySelector(".visually-hidden") ? "" : heading.textContent.trim()));
+  for (const part of [table, ...table.querySelectorAll("thead, tbody, tr, td")]) part.setAttribute("role", ROLES[part.nodeName]);
+  for (const heading of table.querySelectorAll("th")) heading.setAttribute("role", heading.scope === "row" ? "rowheader" : "columnheader");
+  for (const row of table.tBodies[0].rows) {
+    [...row.cells].forEach((cell, at) => { cell.dataset.label = names[at] ?? ""; });
+  }
+  table.classList.add("labelled");
+}
 function filterable(input) {
   const table = document.getElementById(input.dataset.filter);
   const said = document.getElementById(`${input.dataset.filter}-said`);
@@ -305,6 +317,7 @@ function choices(root) {
 }
 
 function prepare(root) {
+  root.querySelectorAll(".scroll > table").forEach(labelled);
   root.querySelectorAll("table[data-sortable]").forEach(sortable);
   root.querySelectorAll("input[data-filter]").forEach(filterable);
   root.querySelectorAll("form[data-upload]").forEach(uploads);
