@@ -9,14 +9,17 @@ use ota_core::time::Timestamp;
 use super::overview::{Attention, Hearing, Overview, attention_list, stuck, version_bar};
 use super::page::{Area, Page};
 use super::parts::{self, bar, campaign_badge, campaign_path, count, empty, product_path, share, time};
+use super::product::over_time;
 use super::trouble::Trouble;
 use super::viewer::Viewer;
 use crate::http::Api;
 use crate::rules::permission::Action;
-use crate::server::{ProgressReport, Server};
+use crate::server::{FleetCourse, ProgressReport, Server};
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 5;
+/// Products whose versions are drawn over time; the pages of the others do it.
+const CHARTS_MAX: usize = 4;
 
 pub(super) async fn show(State(api): State<Api>, viewer: Viewer) -> Result<Response, Trouble> {
     let server = &api.server;
@@ -24,9 +27,16 @@ pub(super) async fn show(State(api): State<Api>, viewer: Viewer) -> Result<Respo
     for (id, record) in server.products(&viewer.by).await? {
         products.push(Overview::load(server, &viewer, id, record).await?);
     }
+    let mut courses = Vec::new();
+    for product in products.iter().take(CHARTS_MAX) {
+        courses.push(server.fleet_course(&viewer.by, &product.id).await?);
+    }
     let running = running(server, &viewer, &products).await?;
-    let body =
-        if products.is_empty() { nothing_yet(&viewer) } else { body(&viewer, server, &products, &running) };
+    let body = if products.is_empty() {
+        nothing_yet(&viewer)
+    } else {
+        body(&viewer, server.time(), &products, &courses, &running)
+    };
     Ok(Page::new("Fleet", Area::Fleet, body).live(EVERY_S).show(&viewer))
 }
 
@@ -65,8 +75,13 @@ fn nothing_yet(viewer: &Viewer) -> Markup {
     }
 }
 
-fn body(viewer: &Viewer, server: &Server, products: &[Overview], running: &[Running]) -> Markup {
-    let now = server.time();
+fn body(
+    viewer: &Viewer,
+    now: Timestamp,
+    products: &[Overview],
+    courses: &[FleetCourse],
+    running: &[Running],
+) -> Markup {
     let hearing = products.iter().fold(Hearing::default(), |sum, product| sum.plus(product.hearing));
     let attention = attention(viewer, products, running, now);
     html! {
@@ -91,7 +106,7 @@ fn body(viewer: &Viewer, server: &Server, products: &[Overview], running: &[Runn
                     header { h2 id="running-title" { "Campaigns under way" } }
                     (running_list(viewer, running))
                 }
-                @for product in products { (product_panel(product)) }
+                @for (index, product) in products.iter().enumerate() { (product_panel(viewer, product, courses.get(index))) }
             }
             section.panel id="fleet-attention" data-live aria-labelledby="attention-title" {
                 header { h2 id="attention-title" { "Needs attention" } }
@@ -188,7 +203,8 @@ impl Counts {
     }
 }
 
-fn product_panel(product: &Overview) -> Markup {
+/// What runs on a product's devices now, and how the versions of its first file have spread.
+fn product_panel(viewer: &Viewer, product: &Overview, course: Option<&FleetCourse>) -> Markup {
     let versions = product.versions();
     let id = format!("product-{}", product.id);
     html! {
@@ -200,9 +216,12 @@ fn product_panel(product: &Overview) -> Markup {
             @if versions.is_empty() {
                 p.quiet { "No device has told yet what it runs." }
             } @else {
-                @for (file, revisions) in versions.iter().take(3) {
+                @for (index, (file, revisions)) in versions.iter().take(3).enumerate() {
                     div { h3.mono { (file) } }
                     (version_bar(revisions))
+                    @if index == 0 && let Some(line) = course.and_then(|course| course.files.iter().find(|line| *line.file == **file)) {
+                        (over_time(line, revisions).figure(viewer))
+                    }
                 }
                 @if versions.len() > 3 { p { a href=(product_path(&product.id)) { "All " (versions.len()) " files" } } }
             }

@@ -146,7 +146,7 @@ pub(super) async fn show(
 }
 
 /// How the revisions of a file have spread; those that most devices have now are told apart, in the colours of the bar.
-fn over_time(line: &FileLine, now: &[(String, u64)]) -> Stack {
+pub(super) fn over_time(line: &FileLine, now: &[(String, u64)]) -> Stack {
     let names: Vec<&str> = now.iter().map(|(name, _)| name.as_str()).take(SERIES.len() - 1).collect();
     let mut layers: Vec<Layer> = names
         .iter()
@@ -234,6 +234,14 @@ impl Listed {
         }
         format!("{path}/devices{query}")
     }
+
+    /// Where all devices come as a file: those with the tag, if there is one.
+    fn export(&self, path: &str) -> String {
+        match self.tag.trim() {
+            "" => format!("/api/v1{path}/devices/export"),
+            tag => format!("/api/v1{path}/devices/export?tag={}", super::parts::segment(tag)),
+        }
+    }
 }
 
 pub(super) async fn devices(
@@ -301,7 +309,10 @@ pub(super) async fn devices(
             }
             div.pages {
                 span.quiet { (super::parts::devices(as_u64(found.len()))) " shown, " (count(as_u64(looked_at))) " looked at" @if after.is_some() { "; there are more" } }
-                @if let Some(next) = &after { a.button href=(listed.address(&path, &hex(&next.0))) { "Next page" } }
+                div.buttons {
+                    @if let Some(next) = &after { a.button href=(listed.address(&path, &hex(&next.0))) { "Next page" } }
+                    a.button href=(listed.export(&path)) download { @if tag.is_some() { "Export all with this tag" } @else { "Export all" } }
+                }
             }
         }
     };
@@ -319,7 +330,7 @@ fn device_table(
             table id="devices" data-sortable {
                 thead { tr {
                     th scope="col" data-sort { "Device" } th scope="col" data-sort { "Status" } th scope="col" data-sort { "Last heard" }
-                    th scope="col" { "Tags" } th scope="col" data-sort { "At work for" }
+                    th scope="col" { "Tags" } th scope="col" data-sort { "Latest campaign" }
                 } }
                 tbody {
                     @for (id, device) in devices {

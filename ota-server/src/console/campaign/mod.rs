@@ -77,6 +77,7 @@ pub(super) async fn show(
                 section.panel id="campaign-failures" data-live aria-labelledby="failures-title" {
                     header { h2 id="failures-title" { "Why devices failed" } }
                     (panels::failures(&failures, more.is_some()))
+                    (verbs::why_no_retry(&viewer, &report))
                 }
                 section.panel id="campaign-log" data-live aria-labelledby="log-title" {
                     header { h2 id="log-title" { "What was done" } }
@@ -128,7 +129,7 @@ fn head(viewer: &Viewer, id: CampaignId, report: &ProgressReport, release: &Rele
                     }
                 }
             }
-            (verbs::buttons(viewer, id, campaign))
+            (verbs::buttons(viewer, id, report))
         }
     }
 }

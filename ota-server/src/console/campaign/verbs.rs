@@ -159,7 +159,8 @@ impl Verb {
 }
 
 /// The commands that somebody may give about a campaign now.
-pub(super) fn buttons(viewer: &Viewer, id: CampaignId, campaign: &Campaign) -> Markup {
+pub(super) fn buttons(viewer: &Viewer, id: CampaignId, report: &ProgressReport) -> Markup {
+    let campaign = &report.campaign;
     let may = |verb: &Verb| {
         let wants_it = |amendment: &Amendment| *amendment.by == *viewer.name();
         let is_own = match verb {
@@ -167,7 +168,8 @@ pub(super) fn buttons(viewer: &Viewer, id: CampaignId, campaign: &Campaign) -> M
             Verb::Consent => campaign.progress.amendment.as_ref().is_some_and(wants_it),
             _ => false,
         };
-        verb.fits(campaign) && !is_own && viewer.may(verb.action(), &campaign.product)
+        let is_idle = *verb == Verb::Retry && Failed::of(report).again == 0;
+        verb.fits(campaign) && !is_idle && !is_own && viewer.may(verb.action(), &campaign.product)
     };
     let may_edit =
         campaign.state == CampaignState::Draft && viewer.may(Action::RunCampaign, &campaign.product);
@@ -252,6 +254,7 @@ async fn page(
     let campaign = &report.campaign;
     let release = server.release(&viewer.by, &campaign.release).await?;
     let effects = effects(verb, report);
+    let is_idle = verb == Verb::Retry && Failed::of(report).again == 0;
     let title = format!("{} {}", verb.title(), campaign.title);
     let body = html! {
         section.panel.form {
@@ -274,7 +277,8 @@ async fn page(
                 }
                 (plan::facts(viewer, &campaign.plan))
             }
-            form.form method="post" action=(verb.address(&campaign_path(id))) {
+            @if is_idle { div.buttons { a.button.first href=(campaign_path(id)) { "Back to the campaign" } } }
+            @else { form.form method="post" action=(verb.address(&campaign_path(id))) {
                 (viewer.proof())
                 @if verb == Verb::Approve { input type="hidden" name="seen" value=(report.hash); }
                 @if verb == Verb::Consent && let Some(hash) = report.amendment_hash { input type="hidden" name="seen" value=(hash); }
@@ -282,7 +286,7 @@ async fn page(
                     (field("reason", "Why").hint("Whoever looks at the campaign and the audit log reads it.").text(fields, wrong))
                 }
                 (verb.form_buttons(&campaign_path(id)))
-            }
+            } }
         }
     };
     let crumbs = [("Fleet".to_owned(), "/".to_owned()), (campaign.title.to_string(), campaign_path(id))];
@@ -353,25 +357,55 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
     }
 }
 
+/// Devices that have failed, by whether they may try again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Failed {
+    /// May try again now.
+    again: u64,
+    /// Are judged by the gate of their stage still.
+    judged: u64,
+}
+
+impl Failed {
+    fn of(report: &ProgressReport) -> Self {
+        let mut all = Self::default();
+        for (stage, shown) in super::stages::evidence(report) {
+            match can_retry_stage(&report.campaign, stage) {
+                Ok(()) => all.again += shown.failed_in_all(),
+                Err(_) => all.judged += shown.failed_in_all(),
+            }
+        }
+        all
+    }
+}
+
+/// Why the devices that have failed cannot be tried again, for whoever looks for the button.
+pub(super) fn why_no_retry(viewer: &Viewer, report: &ProgressReport) -> Markup {
+    let campaign = &report.campaign;
+    let Failed { again, judged } = Failed::of(report);
+    let is_sought = again == 0 && judged > 0 && viewer.may(Verb::Retry.action(), &campaign.product);
+    let why = match campaign.state {
+        CampaignState::Stopped => "They cannot be tried again: the campaign is stopped for good.",
+        _ => "They cannot be tried again yet: the gate of their stage still judges them.",
+    };
+    html! { @if is_sought { p.quiet id="why-no-retry" { (why) } } }
+}
+
 /// The same for trying again what has failed: not what a gate still judges.
 fn retry_effects(report: &ProgressReport) -> Vec<String> {
-    let (mut again, mut judged) = (0, 0);
-    for (stage, shown) in super::stages::evidence(report) {
-        let failed = shown.failed_in_all();
-        match can_retry_stage(&report.campaign, stage) {
-            Ok(()) => again += failed,
-            Err(_) => judged += failed,
+    let Failed { again, judged } = Failed::of(report);
+    let left_alone = match (report.campaign.state, judged) {
+        (CampaignState::Stopped, _) => {
+            "The campaign is stopped for good: nothing is offered by it any more.".to_owned()
         }
-    }
-    let left_alone = format!(
-        "{} that have failed in the present stage are left alone: its gate still judges them.",
-        devices(judged)
-    );
+        (_, 0) => "No device has failed whose stage is still judged.".to_owned(),
+        _ => format!(
+            "{} that have failed in the present stage are left alone: its gate still judges them.",
+            devices(judged)
+        ),
+    };
     if again == 0 {
-        return vec![
-            "Nothing now: no device that has failed can get another offer yet.".to_owned(),
-            left_alone,
-        ];
+        return vec!["Nothing now: no device that has failed can get another offer.".to_owned(), left_alone];
     }
     vec![
         format!("{} that have failed get another offer when they check in next.", devices(again)),
