@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use ota_core::fleet::records::AttemptPhase;
+use ota_core::fleet::{Record, Table};
+use ota_core::text::ProductIdBuf;
+use ota_sim::wire::native::Device;
 use ota_sim::wire::original::{Moment, Original, Then};
 use ota_sim::wire::program::{PATIENCE, Serving};
 use ota_sim::wire::proxy::Network;
@@ -22,12 +26,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::fleet::{Living, PRODUCT, eager, large, native, program};
+use crate::fleet::{Living, PRODUCT, eager, id, large, program};
 use crate::mosquitto::Mosquitto;
 use crate::postgres::Postgres;
 
 const SITES: u64 = 4;
 const FILE_BYTES: usize = 40_000;
+/// Room for such a file: thousands of devices have eight such slots each.
+const SLOT_BYTES: u64 = 64 << 10;
 
 /// How large the fleet is, and what follows from that.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +104,7 @@ pub(crate) struct Watched {
     downloads_most: u64,
     per_site_most: u64,
     /// How many attempts are in each phase, as it was seen last.
-    phases: BTreeMap<String, u64>,
+    phases: BTreeMap<AttemptPhase, u64>,
 }
 
 /// Everything that a rollout needs, with three servers of which one reaches the database through a network of its own.
@@ -259,22 +265,21 @@ async fn look_on(url: String, seen: watch::Sender<Watched>) {
     }
 }
 
+/// Counts the attempts by what their records say: the views would do, at a hundred times the price.
 async fn look(client: &Client, seen: &watch::Sender<Watched>) -> Result<(), tokio_postgres::Error> {
-    let count = "SELECT site, phase, count(*) FROM ota_view.attempt GROUP BY site, phase";
-    let mut sites: BTreeMap<String, u64> = BTreeMap::new();
-    let mut phases: BTreeMap<String, u64> = BTreeMap::new();
-    for row in client.query(count, &[]).await? {
-        let (site, phase, count): (String, String, i64) = (row.get(0), row.get(1), row.get(2));
-        let count = u64::try_from(count).unwrap();
-        match phase.as_str() {
-            "offered" | "downloading" => *sites.entry(site).or_default() += count,
-            _ => {}
+    let mut sites: BTreeMap<Box<str>, u64> = BTreeMap::new();
+    let mut phases: BTreeMap<AttemptPhase, u64> = BTreeMap::new();
+    for row in client.query("SELECT body FROM ota.attempt", &[]).await? {
+        let record = Record::from_bytes(Table::Attempt, row.get(0)).unwrap();
+        let Record::Attempt(attempt) = record else { panic!("{record:?} among the attempts") };
+        if matches!(attempt.phase, AttemptPhase::Offered | AttemptPhase::Downloading) {
+            *sites.entry(attempt.site).or_default() += 1;
         }
-        *phases.entry(phase).or_default() += count;
+        *phases.entry(attempt.phase).or_default() += 1;
     }
     seen.send_modify(|seen| {
         seen.looks += 1;
-        seen.confirmed = phases.get("confirmed").copied().unwrap_or(0);
+        seen.confirmed = phases.get(&AttemptPhase::Confirmed).copied().unwrap_or(0);
         seen.phases = phases;
         seen.downloads_most = seen.downloads_most.max(sites.values().sum());
         seen.per_site_most = seen.per_site_most.max(sites.values().copied().max().unwrap_or(0));
@@ -353,9 +358,10 @@ pub(crate) fn rollout(devices: u64) -> Option<Watched> {
     let watching = runtime.spawn(look_on(world.url.clone(), sender));
     let (crash, crashed) = watch::channel(None);
     let mut living = Living::new();
+    let (product, installed) = (ProductIdBuf::new(PRODUCT).unwrap(), large("1", 5_000));
     let entered = runtime.enter();
     for number in 0..devices - scale.originals() {
-        let mut device = native(&root, &name(number), &large("1", 5_000));
+        let mut device = Device::in_memory(&product, &root, &id(&name(number)), &installed, SLOT_BYTES);
         device.policy = eager();
         let mqtt = if number % 2 == 0 { Mqtt::V3 } else { Mqtt::V5 };
         living.begin(device, Access { mqtt, ..Access::plain(world.broker.address()) });
