@@ -238,7 +238,8 @@ impl<B: BrokerUnderTest> Scene<'_, B> {
             let events = link.receive(1).await.unwrap();
             assert!(!events.is_empty(), "the link of a running broker is open");
             said.extend(events.into_iter().filter_map(|event| match event {
-                LinkEvent::Message { dialect, device, payload } => Some((dialect, device, payload)),
+                LinkEvent::Message { dialect, device, payload }
+                | LinkEvent::Late { dialect, device, payload } => Some((dialect, device, payload)),
                 LinkEvent::Connected(_) | LinkEvent::Disconnected(_) => None,
             }));
         }

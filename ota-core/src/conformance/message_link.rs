@@ -86,7 +86,9 @@ async fn messages(link: &dyn MessageLink, count: usize, limit: usize) -> Vec<(Di
 
 fn message(event: LinkEvent) -> Option<(Dialect, DeviceIdBuf, Bytes)> {
     match event {
-        LinkEvent::Message { dialect, device, payload } => Some((dialect, device, payload)),
+        LinkEvent::Message { dialect, device, payload } | LinkEvent::Late { dialect, device, payload } => {
+            Some((dialect, device, payload))
+        }
         LinkEvent::Connected(_) | LinkEvent::Disconnected(_) => None,
     }
 }

@@ -33,6 +33,16 @@ pub enum LinkEvent {
         /// What.
         payload: Bytes,
     },
+    /// The same, but said so long ago that the device may have connected anew since: it must not be answered. Only links
+    /// say it that share their messages with others.
+    Late {
+        /// In which protocol.
+        dialect: Dialect,
+        /// Who.
+        device: DeviceIdBuf,
+        /// What.
+        payload: Bytes,
+    },
     /// A device connected. Links that cannot know this never say it.
     Connected(DeviceIdBuf),
     /// A device is gone. Links that cannot know this never say it.

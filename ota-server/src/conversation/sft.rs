@@ -322,6 +322,13 @@ impl Session {
         if matches!(self.state, State::Permitted) { self.kept.clone() } else { None }
     }
 
+    /// What the device waited for is void: it may have begun anew since.
+    pub fn owe_nothing(&mut self) {
+        if let State::Fetching(fetch) = &mut self.state {
+            fetch.owed = None;
+        }
+    }
+
     /// Whether the device is in the middle of a package.
     #[must_use]
     pub const fn is_fetching(&self) -> bool {

@@ -3,6 +3,8 @@
 //! Pure but for what is handed in: the time, what the limits have left, and the key that signs assignments. A decision
 //! that is not committed is undone by giving its places back.
 
+mod original;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ use crate::rules::planner::{self, Choice, Standing, Step};
 use crate::rules::view::{CampaignView, ProductView, ReleaseView};
 use crate::server::SecretWrap;
 use crate::server::secrets::evidence_purpose;
+
+use original::told_lately;
+pub use original::{began_anew, turn};
 
 /// What is known of a device before an event.
 #[derive(Debug, Clone)]
@@ -283,25 +288,6 @@ pub const fn dialect_number(dialect: Dialect) -> u8 {
     }
 }
 
-/// The turn of a device may have come that waits with a check-in of the original protocol, which knows no `Busy`.
-///
-/// It waits with the server that has heard it last, until any server has made it an offer. Where the store did not take the
-/// check-in itself, that is this server as long as the store knows of nothing later.
-pub fn turn(
-    context: &mut Context<'_>,
-    id: &DeviceIdBuf,
-    known: Option<&Known>,
-    said: &CheckIn,
-    dialect: Dialect,
-) -> Decision {
-    let waits_elsewhere =
-        |known: &Known| known.device.waits_with != Some(said.nonce) && known.device.heard >= context.heard;
-    if known.is_none_or(waits_elsewhere) {
-        return Decision { is_stale: true, ..Decision::default() };
-    }
-    check_in(context, id, known, said, dialect)
-}
-
 /// A device checks in.
 pub fn check_in(
     context: &mut Context<'_>,
@@ -359,14 +345,6 @@ pub fn check_in(
     }
     draft.finish(context.budgets, &mut decision);
     decision
-}
-
-/// How long to wait with the answer to a device that may just have got one on the same connection.
-fn told_lately(context: &Context<'_>, draft: &Draft<'_>, dialect: Dialect) -> Option<Millis> {
-    let (_, latest) = draft.latest().filter(|_| dialect == Dialect::Sft)?;
-    // Nothing is heard of a device between an offer and what it asks for first.
-    let told = draft.known.device.heard;
-    attempt::to_be_asked_for(latest, told, context.heard, context.told_late, context.now)
 }
 
 /// Takes what a check-in tells into the device's record.

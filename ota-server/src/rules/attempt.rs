@@ -118,8 +118,9 @@ pub fn moved(
     attempt
 }
 
-/// How long a device of the original protocol takes for its first question after it has got an offer, at most.
-const ASKS_WITHIN: Millis = Millis(5_000);
+/// How long after an offer was committed a device of the original protocol has asked its first question, at most: the offer
+/// may be on its way for four seconds.
+const ASKS_WITHIN: Millis = Millis(8_000);
 
 /// How long a device waits before its next try: doubled each time, up to the limit.
 fn backoff(rules: &AttemptRules, retries: u8) -> Millis {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ota_core::fleet::{Dialect, LinkError, LinkEvent, Outbound};
-use ota_core::number::CampaignId;
+use ota_core::number::{CampaignId, Nonce};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
 use ota_core::wire::RefuseCode;
@@ -26,6 +26,9 @@ pub(super) enum Kind {
     CheckIn(Box<CheckIn>, Dialect),
     /// The turn of one that waits with this check-in may have come.
     Turn(Box<CheckIn>, Dialect),
+    /// It has checked in too long ago to be answered, and waits for nothing that it asked for before. The nonce stands for
+    /// that check-in.
+    BeganAnew(Nonce),
     /// It reports.
     Report(Report, Dialect),
     /// It wants its first block of an offer.
@@ -40,8 +43,9 @@ pub(super) enum Kind {
 const STORE_RETRY_MIN: Millis = Millis(2_000);
 const STORE_RETRY_MAX: Millis = Millis(30_000);
 
-/// How long what one of several servers says may be on its way to a device, on a busy day.
-const TOLD_LATE: Millis = Millis(2_000);
+/// How long what one of several servers says may be on its way to a device after it was committed, on a busy day: as long as
+/// it may take to leave the server, and a second beyond.
+const TOLD_LATE: Millis = Millis(4_000);
 
 /// What a device hears that asks for more than its share at once, so that it does not hold the others up.
 const fn too_much_at_once() -> Said {
@@ -69,6 +73,10 @@ impl Server {
             let heard = moment.at;
             let (dialect, device, payload) = match event {
                 LinkEvent::Message { dialect, device, payload } => (dialect, device, payload),
+                LinkEvent::Late { dialect: Dialect::Sft, device, payload } => {
+                    kinds.extend(self.sft_heard_late(device, &payload, heard));
+                    continue;
+                }
                 LinkEvent::Connected(device) => {
                     self.sft_connected(&device);
                     continue;
@@ -225,6 +233,7 @@ impl Server {
             match &event.kind {
                 Kind::CheckIn(said, dialect) => decide::check_in(&mut context, device, known, said, *dialect),
                 Kind::Turn(said, dialect) => decide::turn(&mut context, device, known, said, *dialect),
+                Kind::BeganAnew(nonce) => decide::began_anew(&mut context, device, known, *nonce),
                 Kind::Report(said, dialect) => decide::report(&mut context, device, known, said, *dialect),
                 Kind::Asked(said, _, dialect) => {
                     decide::asked(&mut context, device, known, said.offer, *dialect)
@@ -285,7 +294,7 @@ impl Server {
             | Kind::Turn(_, dialect)
             | Kind::Report(_, dialect)
             | Kind::Asked(_, _, dialect) => *dialect,
-            Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
+            Kind::BeganAnew(_) | Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
         };
         if decision.is_stale {
             self.sft_disconnected(&event.device);
@@ -296,7 +305,7 @@ impl Server {
         let is_taken_from_it = match &event.kind {
             Kind::Overdue(_) | Kind::Cancel(_) => !decision.places.is_empty(),
             Kind::Asked(..) => dialect == Dialect::Sft && decision.refused.is_some(),
-            Kind::CheckIn(..) | Kind::Turn(..) | Kind::Report(..) => false,
+            Kind::CheckIn(..) | Kind::Turn(..) | Kind::BeganAnew(_) | Kind::Report(..) => false,
         };
         if is_taken_from_it {
             self.sft_recover(&event.device).await;

@@ -70,7 +70,7 @@ pub use self::release_reports::{Outcome, Outcomes, Signers};
 pub use self::secrets::{NoWrap, SecretWrap, WrappingKey};
 use self::several::Pulse;
 pub use self::signing::{KeySigner, NoSigner};
-use self::timely::Heard;
+use self::timely::{Heard, late};
 pub use self::upkeep::Upkeep;
 use self::watched::WatchedStore;
 use crate::delivery::budget::Budgets;
@@ -405,10 +405,11 @@ impl Server {
                 Ok(events) => {
                     pause = LINK_PAUSE_MIN;
                     let moment = self.moment();
-                    if self.is_after_a_stall(pulse) {
-                        continue;
-                    }
-                    for event in self.serve_under_way(events, moment).await {
+                    let rest = match self.is_after_a_stall(pulse) {
+                        true => events.iter().filter_map(late).collect(),
+                        false => self.serve_under_way(events, moment).await,
+                    };
+                    for event in rest {
                         if to_decide.send(Heard { moment, event }).await.is_err() {
                             return;
                         }
@@ -439,13 +440,15 @@ impl Server {
                     if count == 0 {
                         return;
                     }
-                    let events = core::mem::take(&mut events);
+                    let mut events = core::mem::take(&mut events);
                     let of = |heard: &Heard| sft::device_of(&heard.event).cloned();
                     let devices = events.iter().filter_map(of).collect();
-                    if !self.is_after_a_stall(&pulse) {
-                        // The link goes on by itself after an error; what was lost is asked for again.
-                        let _ = self.handle_heard(events).await;
+                    if self.is_after_a_stall(&pulse) {
+                        let still = |Heard { moment, event }| Some(Heard { moment, event: late(&event)? });
+                        events = events.into_iter().filter_map(still).collect();
                     }
+                    // The link goes on by itself after an error; what was lost is asked for again.
+                    let _ = self.handle_heard(events).await;
                     self.sft_decided(devices);
                 }
                 _ = ticks.tick() => {

@@ -29,6 +29,10 @@ pub(super) struct Sessions {
     timers: BTreeSet<(Timestamp, DeviceIdBuf)>,
     /// How many events of a device wait to be decided. What it asks for meanwhile waits behind them.
     undecided: HashMap<DeviceIdBuf, u32>,
+    /// The link's connection by which the devices were heard.
+    connection: u64,
+    /// When it was last looked at what is due.
+    looked: Option<Timestamp>,
 }
 
 /// Most sessions in memory. What is pushed out is restored from the device's attempt when it speaks.
@@ -47,6 +51,11 @@ impl Sessions {
         if self.timers.len() < SESSIONS_MAX {
             self.timers.insert((time, device.clone()));
         }
+    }
+
+    /// What devices wait for is void: they may have begun anew, and nobody knows which.
+    fn owe_nothing(&mut self) {
+        self.sessions.values_mut().for_each(Session::owe_nothing);
     }
 
     fn due(&mut self, now: Timestamp) -> Vec<DeviceIdBuf> {
@@ -74,7 +83,14 @@ pub(super) fn device_of(event: &LinkEvent) -> Option<&DeviceIdBuf> {
 
 impl Server {
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.inner.sft.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut sessions = self.inner.sft.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self.inner.link.connection();
+        if sessions.connection != connection {
+            sessions.connection = connection;
+            // The devices' own connections may have broken with the link's.
+            sessions.owe_nothing();
+        }
+        sessions
     }
 
     /// A device of the link has connected: whatever it was told before, it has forgotten.
@@ -215,6 +231,22 @@ impl Server {
         Some(Event { device: device.clone(), heard, kind })
     }
 
+    /// What follows from a message that is too old to be answered: after a check-in, nothing is owed to its device any more.
+    pub(super) fn sft_heard_late(
+        &self,
+        device: DeviceIdBuf,
+        payload: &Bytes,
+        heard: Timestamp,
+    ) -> Option<Event<Kind>> {
+        let Ok(Up::FileInfo(_)) = Up::decode(payload) else { return None };
+        if let Some(session) = self.sessions().sessions.get_mut(&device) {
+            session.owe_nothing();
+        }
+        let mut nonce = [0; 16];
+        self.inner.entropy.fill(&mut nonce);
+        Some(Event { device, heard, kind: Kind::BeganAnew(Nonce(nonce)) })
+    }
+
     /// The session of a device that goes on with what another server, or this one before its restart, has begun.
     async fn sft_restored(&self, id: &DeviceIdBuf, message: &Up<'_>) -> Option<Session> {
         let stored = self.load_one(&Key::Device(id.clone())).await.ok()??;
@@ -306,9 +338,17 @@ impl Server {
     }
 
     /// Looks at sessions whose time has come: check-ins that wait for their turn, chunks that wait for bandwidth.
-    pub(super) async fn sft_due(&self, out: &mut Vec<Outbound>) {
-        let now = self.now();
-        let due = self.sessions().due(now);
+    pub(super) async fn sft_due(&self) {
+        let (mut out, since) = (Vec::new(), self.moment());
+        let now = since.at;
+        let due = {
+            let mut sessions = self.sessions();
+            let looked = sessions.looked.replace(now);
+            if looked.is_some_and(|looked| self.was_away_since(looked)) {
+                sessions.owe_nothing();
+            }
+            sessions.due(now)
+        };
         let mut events = Vec::new();
         for device in due {
             let (waiting, owed) = {
@@ -320,13 +360,15 @@ impl Server {
                 events.push(Event { device, heard, kind: Kind::Turn(said, Dialect::Sft) });
             } else if let Some(owed) = owed {
                 match self.sft_still_at(&device, owed.offer).await {
-                    Ok(Some(campaign)) => self.sft_serve(out, &device, campaign).await,
+                    Ok(Some(campaign)) => self.sft_serve(&mut out, &device, campaign).await,
                     Ok(None) => self.sft_disconnected(&device),
                     Err(_) => self.sessions().at(now.plus(Millis(1_000)), &device),
                 }
             }
         }
-        self.decide(events, out).await;
+        self.decide(events, &mut out).await;
+        // Who hangs is corrected by its next connection.
+        let _ = self.send_due(out, since).await;
     }
 
     /// The campaign of a device that waits for a chunk of this offer; `None` if it waits no more, because it has begun anew

@@ -72,12 +72,12 @@ impl Server {
             }
             self.checkpoint().await?;
         }
+        self.sft_due().await;
         let (mut out, due) = (Vec::new(), self.moment());
         self.take_back(&mut out).await?;
         if is_the_one && self.could_hear(self.now()) {
             self.sweep(&mut out).await?;
         }
-        self.sft_due(&mut out).await;
         let whom = if is_the_one { Whom::Everybody } else { Whom::WaitingHere };
         self.notify(whom, &mut out).await?;
         // Whoever is not told now learns it at the next check-in.

@@ -41,17 +41,17 @@ impl Server {
         Moment { at: self.now(), connection: self.inner.link.connection() }
     }
 
-    /// Leaves out what is too old to be answered, and keeps in mind when the rest was heard.
+    /// Marks as late what is too old to be answered, and keeps in mind when the rest was heard.
     pub(super) fn still_to_answer(&self, mut heard: Vec<Heard>) -> (Vec<Heard>, Moments) {
         let mut moments = Moments::default();
-        heard.retain(|Heard { moment, event }| {
-            let LinkEvent::Message { dialect: Dialect::Sft, device, .. } = event else { return true };
-            let is_in_time = self.is_answered_in_time(*moment);
-            if is_in_time {
+        for Heard { moment, event } in &mut heard {
+            let LinkEvent::Message { dialect: Dialect::Sft, device, .. } = &*event else { continue };
+            if self.is_answered_in_time(*moment) {
                 moments.0.insert(device.clone(), *moment);
+            } else if let Some(late) = late(event) {
+                *event = late;
             }
-            is_in_time
-        });
+        }
         (heard, moments)
     }
 
@@ -70,8 +70,24 @@ impl Server {
         if out.is_empty() { Ok(()) } else { self.inner.link.send(out).await }
     }
 
+    /// Whether somebody who looks every second, and looked last at this time, may have missed what others have heard since.
+    pub(super) fn was_away_since(&self, looked: Timestamp) -> bool {
+        self.has_neighbours() && self.now().since(looked) > ANSWERED_WITHIN
+    }
+
     fn is_answered_in_time(&self, moment: Moment) -> bool {
         let is_soon = !self.has_neighbours() || self.now().since(moment.at) <= ANSWERED_WITHIN;
         is_soon && moment.connection == self.inner.link.connection()
+    }
+}
+
+/// What is left of an event that nobody may answer any more: of an original device, that it has spoken.
+pub(super) fn late(event: &LinkEvent) -> Option<LinkEvent> {
+    match event {
+        LinkEvent::Message { dialect: Dialect::Sft, device, payload } => {
+            Some(LinkEvent::Late { dialect: Dialect::Sft, device: device.clone(), payload: payload.clone() })
+        }
+        LinkEvent::Late { .. } => Some(event.clone()),
+        _ => None,
     }
 }

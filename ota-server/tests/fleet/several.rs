@@ -4,15 +4,16 @@ use core::mem;
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ota_core::fleet::records::{Limits, Plan};
-use ota_core::fleet::{Dialect, FleetStore, LeaseRequest, Query, Table};
+use ota_core::fleet::{Dialect, FleetStore, LeaseRequest, LinkEvent, Query, Table};
 use ota_core::number::FileIndex;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
 use ota_core::wire::{Part, Phase, RefuseCode, ReportCode};
 use ota_server::{Config, KeySigner, Server};
 
-use crate::sft::{self, SFT, chunk, files_of, info};
+use crate::sft::{self, SFT, chunk, chunk_message, files_of, info, info_message};
 use crate::support::*;
 
 const REFRESH: Millis = Millis(5000);
@@ -225,32 +226,90 @@ async fn two_servers_for_an_old_device(limits: Limits) -> (World, [Server; 2]) {
     (world, servers)
 }
 
-#[tokio::test]
-async fn a_chunk_that_waits_for_bandwidth_is_not_sent_to_a_device_that_has_begun_anew_elsewhere() {
+/// The same, and the device waits with the first server for a chunk that the bandwidth does not allow yet.
+async fn a_chunk_is_owed() -> (World, [Server; 2]) {
     let limits = Limits { bytes_per_second: 1024, ..Limits::default() };
-    let (mut world, servers) = two_servers_for_an_old_device(limits).await;
+    let (world, servers) = two_servers_for_an_old_device(limits).await;
+    servers[0].tick().await.unwrap();
     files_of(&info(&world, "old-1", "app.bin", "1").await);
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 1024).await.len(), 0, "it has to wait");
+    (world, servers)
+}
+
+/// What the device hears from a server that looks at what is due every second.
+async fn heard_within_seconds(world: &World, server: &Server, seconds: u64) -> usize {
+    for _ in 0..seconds {
+        world.pass(Millis(1_000));
+        server.tick().await.unwrap();
+    }
+    world.heard_by(&sft::id("old-1")).len()
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_for_bandwidth_is_not_sent_to_a_device_that_has_begun_anew_elsewhere() {
+    let (mut world, servers) = a_chunk_is_owed().await;
     world.server = servers[1].clone();
     world.pass(Millis(500));
     files_of(&info(&world, "old-1", "app.bin", "1").await);
-    world.pass(Millis(5_000));
-    servers[0].tick().await.unwrap();
-    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "it asks from the beginning now");
+    assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 0, "it asks from the beginning now");
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_chunk_that_waits_for_bandwidth_is_sent_to_a_device_that_still_waits() {
-    let limits = Limits { bytes_per_second: 1024, ..Limits::default() };
-    let (world, servers) = two_servers_for_an_old_device(limits).await;
-    files_of(&info(&world, "old-1", "app.bin", "1").await);
-    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
-    assert_eq!(chunk(&world, "old-1", "app.bin", "2", 1024).await.len(), 0, "it has to wait");
+    let (world, servers) = a_chunk_is_owed().await;
+    assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 1);
+}
+
+#[tokio::test]
+async fn a_chunk_is_not_sent_once_any_server_has_heard_however_late_that_its_device_has_begun_anew() {
+    for hears in [0, 1] {
+        let (world, servers) = a_chunk_is_owed().await;
+        servers[hears].handle(vec![late(info_message("app.bin", "1"))]).await.unwrap();
+        assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0, "that is not answered");
+        assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 0, "server {hears} has heard it");
+    }
+}
+
+#[tokio::test]
+async fn what_a_device_says_late_in_mid_download_takes_nothing_from_it() {
+    let (world, servers) = a_chunk_is_owed().await;
+    servers[1].handle(vec![late(chunk_message("app.bin", "2", 1024))]).await.unwrap();
+    assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 1);
+}
+
+#[tokio::test]
+async fn a_late_check_in_leaves_the_one_that_a_device_waits_with_as_it_is() {
+    let limits = Limits { devices_per_minute: 1, ..Limits::default() };
+    let (mut world, servers) = two_servers_for_an_old_device(limits).await;
+    world.register(&[("old-2", &[])]).await;
+    files_of(&info(&world, "old-2", "app.bin", "1").await);
+    assert_eq!(info(&world, "old-1", "app.bin", "1").await.len(), 0, "it is not its turn");
+    world.server = servers[1].clone();
+    servers[1].handle(vec![late(info_message("app.bin", "1"))]).await.unwrap();
+    assert_eq!(heard_within_seconds(&world, &servers[0], 70).await, 1, "it still is the first server's");
+}
+
+#[tokio::test]
+async fn a_chunk_is_not_sent_by_a_server_that_could_not_look_for_a_while() {
+    let (world, servers) = a_chunk_is_owed().await;
     world.pass(Millis(5_000));
+    assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 0, "it may have begun anew meanwhile");
+}
+
+#[tokio::test]
+async fn a_chunk_is_not_sent_by_another_connection_than_it_was_asked_for() {
+    let (world, servers) = a_chunk_is_owed().await;
+    world.link.is_unsteady.store(true, Ordering::SeqCst);
     servers[0].tick().await.unwrap();
-    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 1);
+    world.link.is_unsteady.store(false, Ordering::SeqCst);
+    assert_eq!(heard_within_seconds(&world, &servers[0], 5).await, 0);
+}
+
+/// What the device has said, as a link tells it that knows how old it is.
+fn late(payload: Bytes) -> LinkEvent {
+    LinkEvent::Late { dialect: Dialect::Sft, device: sft::id("old-1"), payload }
 }
 
 #[tokio::test]
@@ -267,11 +326,11 @@ async fn what_an_old_device_asks_is_answered_soon_and_by_the_same_connection_or_
     files_of(&info(&world, "old-1", "app.bin", "1").await);
 }
 
-/// A device of the original protocol that got an offer from one server, and checks in with the other half a second later.
+/// A device of the original protocol that got an offer from one server, and checks in with the other so soon that the list may still be on its way.
 async fn begun_anew_just_after_an_offer() -> (World, [Server; 2]) {
     let (mut world, servers) = two_servers_for_an_old_device(Limits::default()).await;
     files_of(&info(&world, "old-1", "app.bin", "1").await);
-    world.pass(Millis(500));
+    world.pass(Millis(3_500));
     world.server = servers[1].clone();
     assert_eq!(
         info(&world, "old-1", "app.bin", "1").await.len(),
@@ -284,10 +343,8 @@ async fn begun_anew_just_after_an_offer() -> (World, [Server; 2]) {
 #[tokio::test]
 async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_if_it_asks_for_nothing() {
     let (world, servers) = begun_anew_just_after_an_offer().await;
-    world.pass(Millis(3_000));
-    servers[1].tick().await.unwrap();
-    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0);
-    world.pass(Millis(2_000));
+    assert_eq!(heard_within_seconds(&world, &servers[1], 4).await, 0);
+    world.pass(Millis(1_000));
     servers[1].tick().await.unwrap();
     files_of(&world.heard_by(&sft::id("old-1")));
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1);
@@ -298,7 +355,5 @@ async fn an_old_device_that_asks_another_server_for_chunks_gets_no_second_offer(
     let (mut world, servers) = begun_anew_just_after_an_offer().await;
     world.server = servers[0].clone();
     assert_eq!(chunk(&world, "old-1", "app.bin", "2", 0).await.len(), 1, "it has");
-    world.pass(Millis(6_000));
-    servers[1].tick().await.unwrap();
-    assert_eq!(world.heard_by(&sft::id("old-1")).len(), 0);
+    assert_eq!(heard_within_seconds(&world, &servers[1], 9).await, 0);
 }

@@ -31,10 +31,13 @@ pub(crate) async fn info(world: &World, name: &str, file: &str, revision: &str) 
     world.say(name, Dialect::Sft, info_message(file, revision)).await
 }
 
-pub(crate) async fn chunk(world: &World, name: &str, file: &str, revision: &str, offset: u32) -> Vec<Bytes> {
+pub(crate) fn chunk_message(file: &str, revision: &str, offset: u32) -> Bytes {
     let file = FileRevision::new(file, revision).unwrap();
-    let message = Up::GetChunk(GetChunk { file, offset, length: 1024 });
-    world.say(name, Dialect::Sft, message.to_vec().unwrap().into()).await
+    Up::GetChunk(GetChunk { file, offset, length: 1024 }).to_vec().unwrap().into()
+}
+
+pub(crate) async fn chunk(world: &World, name: &str, file: &str, revision: &str, offset: u32) -> Vec<Bytes> {
+    world.say(name, Dialect::Sft, chunk_message(file, revision, offset)).await
 }
 
 async fn status(world: &World, name: &str, file: &str, revision: &str, phase: Phase) {

@@ -77,8 +77,8 @@ pub struct MqttStatistics {
     pub received_foreign: u64,
     /// Messages received and dropped because nobody took them for half a keep-alive.
     pub dropped_unread: u64,
-    /// Messages of original devices that may have waited for too long, and were dropped.
-    pub dropped_old: u64,
+    /// Messages of original devices that may have waited for too long to be answered.
+    pub late: u64,
     /// Connections made.
     pub connections: u64,
 }
@@ -91,7 +91,7 @@ struct Counters {
     received: AtomicU64,
     received_foreign: AtomicU64,
     dropped_unread: AtomicU64,
-    dropped_old: AtomicU64,
+    late: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -234,7 +234,7 @@ impl MqttLink {
             received: read(&counters.received),
             received_foreign: read(&counters.received_foreign),
             dropped_unread: read(&counters.dropped_unread),
-            dropped_old: read(&counters.dropped_old),
+            late: read(&counters.late),
             connections: read(&counters.connections),
         }
     }
@@ -265,31 +265,22 @@ fn closed() -> LinkError {
 impl MessageLink for MqttLink {
     async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError> {
         let mut events = self.events.lock().await;
-        loop {
-            let mut received = Vec::new();
-            // Taking many is safe to cancel: nothing is taken before something is returned.
-            if events.recv_many(&mut received, limit.max(1)).await == 0 {
-                return Ok(Vec::new());
-            }
-            let connection = self.connection();
+        let mut received = Vec::new();
+        // Taking many is safe to cancel: nothing is taken before something is returned.
+        events.recv_many(&mut received, limit.max(1)).await;
+        let connection = self.connection();
+        let event = |message: Received| {
             // A device of the original protocol that has connected anew crashes at what it was told before.
-            received.retain(|message| {
-                let is_kept = message.dialect != Dialect::Sft
-                    || message.connection == connection && !self.is_too_old(message);
-                if !is_kept {
-                    count(&self.shared.counters.dropped_old);
-                }
-                is_kept
-            });
-            if !received.is_empty() {
-                let event = |Received { dialect, device, payload, .. }| LinkEvent::Message {
-                    dialect,
-                    device,
-                    payload,
-                };
-                return Ok(received.into_iter().map(event).collect());
+            let is_late = message.dialect == Dialect::Sft
+                && (message.connection != connection || self.is_too_old(&message));
+            let Received { dialect, device, payload, .. } = message;
+            if !is_late {
+                return LinkEvent::Message { dialect, device, payload };
             }
-        }
+            count(&self.shared.counters.late);
+            LinkEvent::Late { dialect, device, payload }
+        };
+        Ok(received.into_iter().map(event).collect())
     }
 
     async fn send(&self, messages: Vec<Outbound>) -> Result<(), LinkError> {

@@ -75,7 +75,7 @@ impl<L: MessageLink> MessageLink for MeteredLink<L> {
     async fn receive(&self, limit: usize) -> Result<Vec<LinkEvent>, LinkError> {
         let events = self.noted(self.inner.receive(limit).await)?;
         for event in &events {
-            if let LinkEvent::Message { payload, .. } = event {
+            if let LinkEvent::Message { payload, .. } | LinkEvent::Late { payload, .. } = event {
                 self.received.add(payload.len());
             }
         }

@@ -32,6 +32,14 @@ impl<L: MessageLink> MessageLink for TracedLink<L> {
                 LinkEvent::Message { dialect, device, payload } => {
                     tracing::trace!(device = device.as_str(), ?dialect, bytes = payload.len(), "received");
                 }
+                LinkEvent::Late { dialect, device, payload } => {
+                    tracing::trace!(
+                        device = device.as_str(),
+                        ?dialect,
+                        bytes = payload.len(),
+                        "received late"
+                    );
+                }
                 LinkEvent::Connected(device) => {
                     tracing::trace!(device = device.as_str(), "connected");
                 }
