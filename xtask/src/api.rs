@@ -13,16 +13,13 @@ use crate::test::{Context, Verdict};
 
 /// The tester, from PyPI. One folder per version: a newer pin never meets an older program.
 const TESTER: &str = "schemathesis==4.32.5";
-/// How long it may take altogether. It takes one minute on two busy cores; a machine may be much busier.
+/// How long it may take altogether. It takes three minutes on two busy cores; a machine may be much busier.
 const TIME_MAX: Duration = Duration::from_secs(10 * 60);
 /// What is checked of each answer.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_headers_conformance,response_schema_conformance,unsupported_method";
 /// What somebody needs to get past the check of permissions everywhere.
 const ROLES: [&str; 6] = ["viewer", "developer", "operator", "approver", "key_holder", "administrator"];
-/// With these the tester would take its own roles or its token away; routes by roles have a test of their own.
-const LEFT_OUT: [&str; 2] = ["people_set", "people_remove_token"];
-
 /// A package to put into a release.
 const PACKAGE: &str = r#"package = "main"
 hardware = ["rev-a"]
@@ -33,13 +30,36 @@ target = "app"
 path = "app.bin"
 "#;
 
-/// Answers by idempotency key come before anybody looks at a request, and the tester has only one key.
-const HOOKS: &str = r#"import schemathesis
+/// What requests are changed to that would end the test, or would never end themselves.
+///
+/// - Answers by idempotency key come before anybody looks at a request, and the tester has only one key.
+/// - The tester learns names from answers. It must not take its own roles or its own token away: it does that to others.
+/// - A stream of events lasts a quarter of an hour, unless it is asked for less: each one is asked for a second.
+const HOOKS: &str = r#"import os
+import schemathesis
+
+OTHERS = {"tester": "somebody", os.environ["OTA_TOKEN_NAME"]: "0123456789abcdef"}
+
+def is_number(value):
+    try:
+        int(str(value))
+    except ValueError:
+        return False
+    return True
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     if case.headers is not None:
         case.headers.pop("Idempotency-Key", None)
+    if case.method.upper() not in ("GET", "HEAD"):
+        for name, value in (case.path_parameters or {}).items():
+            case.path_parameters[name] = OTHERS.get(value, value) if isinstance(value, str) else value
+    if case.path.endswith("/events"):
+        query = dict(case.query or {})
+        # What is no number is refused, and that is to be seen.
+        if is_number(query.get("seconds", 900)):
+            query["seconds"] = 1
+        case.query = query
 "#;
 
 /// The step of the suite.
@@ -133,18 +153,20 @@ fn check(all: &Context<'_>, tester: &Path) -> Result<(), String> {
     let release = fill(&asked)?;
     write(&data.join("schemathesis.toml"), &settings(&release))?;
     write(&data.join("hooks.py"), HOOKS)?;
-    let left_out = LEFT_OUT.iter().flat_map(|operation| ["--exclude-operation-id", operation]);
+    // What stands between the two underscores.
+    let name = token.split('_').nth(1).ok_or("a token of another form")?;
     let run = Run::new(tester, &data)
         .env("PYTHONPATH", ".")
         .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("OTA_TOKEN_NAME", name)
         .args(["run", &format!("{url}/openapi.json")])
         .args(["--header", &format!("Authorization: Bearer {token}")])
-        // Streams of events have no end; they have tests of their own.
-        .args(["--exclude-path-regex", "events$"])
-        .args(left_out)
         .args(["--checks", CHECKS, "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "1"])
-        .args(["--workers", "2", "--request-timeout", "60", "--warnings", "off", "--no-color"]);
-    run.limited(TIME_MAX).must()?;
+        // One thread: where two parse code at once, as the tester's library does, CPython 3.11 can fail with "AST
+        // constructor recursion depth mismatch".
+        .args(["--workers", "1", "--request-timeout", "60", "--warnings", "off", "--no-color"]);
+    let ran = run.limited(TIME_MAX).must()?;
+    demand_all(&ran.stdout, &project.root.join("ota-server/openapi.json"))?;
     // Whoever has lost their roles on the way has seen refusals only.
     let people = asked.ask(&["person", "list"])?;
     let mut people = people["items"].as_array().or(people.as_array()).into_iter().flatten();
@@ -154,6 +176,23 @@ fn check(all: &Context<'_>, tester: &Path) -> Result<(), String> {
         Some(count) if count == ROLES.len() => Ok(()),
         _ => Err("the tester has lost its roles on the way: leave out what has taken them away".to_owned()),
     }
+}
+
+/// Demands that each operation of the committed description was asked: what the tester leaves out it calls no failure.
+fn demand_all(said: &str, description: &Path) -> Result<(), String> {
+    let unreadable =
+        |why: &dyn core::fmt::Display| format!("{} is no description: {why}", description.display());
+    let text = std::fs::read_to_string(description).map_err(|why| unreadable(&why))?;
+    let described: serde_json::Value = serde_json::from_str(&text).map_err(|why| unreadable(&why))?;
+    let paths = described["paths"].as_object().into_iter().flatten();
+    let operations: usize =
+        paths.filter_map(|(_, methods)| methods.as_object()).map(serde_json::Map::len).sum();
+    let tested = said.lines().find_map(|line| line.trim().strip_prefix("Tested:"));
+    let tested: Option<usize> = tested.and_then(|count| count.trim().parse().ok());
+    if operations > 0 && tested == Some(operations) {
+        return Ok(());
+    }
+    Err(format!("of {operations} operations the tester has asked {tested:?}"))
 }
 
 /// A product with devices, a signed release and two campaigns; the release's id.

@@ -5,6 +5,7 @@
 //! Streams end after a while: the browser comes back by itself, and shows anew who it is.
 
 use core::convert::Infallible;
+use core::marker::PhantomData;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,13 +18,15 @@ use futures::stream;
 use ota_core::fleet::records::{PersonRole, RoleGrant};
 use ota_core::number::CampaignId;
 use ota_core::text::ProductIdBuf;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::auth::Caller;
 use super::body::{CampaignView, FleetLineView, FleetView};
-use super::input::Id;
+use super::input::{Ask, Id};
 use super::openapi::{Answer, Operation};
 use super::{Api, Problem};
 use crate::rules::permission::{Action, Principal, Scope, permit};
@@ -31,8 +34,8 @@ use crate::server::{CommandError, Server};
 
 /// How often something that somebody looks at is read.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long a stream lasts.
-const STREAM_LIFE: Duration = Duration::from_secs(15 * 60);
+/// How long a stream lasts, in seconds, unless it is asked for less.
+const STREAM_SECONDS_MAX: u64 = 15 * 60;
 /// How many streams there may be.
 const VIEWERS_MAX: usize = 512;
 
@@ -64,7 +67,7 @@ impl Live {
     }
 
     /// A place in line for what is new about a topic. The first one makes somebody read it, until nobody looks any more.
-    fn join(self: &Arc<Self>, server: &Server, topic: Topic) -> Result<Viewer, Problem> {
+    fn join(self: &Arc<Self>, server: &Server, topic: Topic, life: Duration) -> Result<Viewer, Problem> {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| Problem::too_many("as many live views are open as the server allows", 30))?;
@@ -78,7 +81,7 @@ impl Live {
                 receiver
             }
         };
-        Ok(Viewer { newest, until: Instant::now() + STREAM_LIFE, is_first: true, _place: place })
+        Ok(Viewer { newest, until: Instant::now() + life, is_first: true, _place: place })
     }
 
     async fn keep_reading(self: Arc<Self>, server: Server, topic: Topic) {
@@ -151,10 +154,16 @@ impl Viewer {
     }
 }
 
-/// A stream of events named `state`, each with the whole of what is looked at in JSON.
-pub(super) struct Events(Viewer);
+/// A stream of events named `state`, each with a whole `V` in JSON.
+pub(super) struct Events<V>(Viewer, PhantomData<V>);
 
-impl IntoResponse for Events {
+impl<V> Events<V> {
+    const fn new(viewer: Viewer) -> Self {
+        Self(viewer, PhantomData)
+    }
+}
+
+impl<V> IntoResponse for Events<V> {
     fn into_response(self) -> Response {
         let events = stream::unfold(self.0, |mut viewer| async move {
             let text = viewer.next().await?;
@@ -164,14 +173,43 @@ impl IntoResponse for Events {
     }
 }
 
-impl Answer for Events {
+impl<V: JsonSchema> Answer for Events<V> {
     fn describe(operation: &mut Operation<'_>) {
-        let stream = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-        operation.answer(
-            "200",
-            "Events named `state`, each with the whole of what is looked at in JSON",
-            Some(stream),
-        );
+        let view = operation.schema::<V>();
+        // What describes a stream, which has no end, describes each of its events.
+        let event = json!({
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "event": { "const": "state" },
+                "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": view },
+            },
+        });
+        let about = "Events named `state`, each with the whole of what is looked at in JSON";
+        operation.answer("200", about, Some(json!({ "text/event-stream": { "schema": event } })));
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watching {
+    /// After how many seconds the stream ends. Behind a proxy that breaks off what lasts longer, ask for less than that, and
+    /// again at its end.
+    #[serde(default = "stream_seconds_max")]
+    #[schemars(range(min = 1, max = 900))]
+    seconds: u64,
+}
+
+const fn stream_seconds_max() -> u64 {
+    STREAM_SECONDS_MAX
+}
+
+impl Watching {
+    fn life(&self) -> Result<Duration, Problem> {
+        if !(1..=STREAM_SECONDS_MAX).contains(&self.seconds) {
+            return Err(Problem::invalid(format!("seconds: expected 1 to {STREAM_SECONDS_MAX}")));
+        }
+        Ok(Duration::from_secs(self.seconds))
     }
 }
 
@@ -179,17 +217,21 @@ pub(super) async fn campaign(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(id): Id<CampaignId>,
-) -> Result<Events, Problem> {
+    Ask(watching): Ask<Watching>,
+) -> Result<Events<CampaignView>, Problem> {
+    let life = watching.life()?;
     api.server.progress(&by, id).await?;
-    Ok(Events(api.live.join(&api.server, Topic::Campaign(id))?))
+    Ok(Events::new(api.live.join(&api.server, Topic::Campaign(id), life)?))
 }
 
 pub(super) async fn product(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(id): Id<ProductIdBuf>,
-) -> Result<Events, Problem> {
+    Ask(watching): Ask<Watching>,
+) -> Result<Events<FleetView>, Problem> {
+    let life = watching.life()?;
     permit(&by, Action::View, Scope::Product(&id)).map_err(CommandError::from)?;
     api.server.product(&by, &id).await?;
-    Ok(Events(api.live.join(&api.server, Topic::Product(id))?))
+    Ok(Events::new(api.live.join(&api.server, Topic::Product(id), life)?))
 }

@@ -38,9 +38,14 @@ impl Operation<'_> {
         self.body = Some(json!({ "required": true, "content": { kind: { "schema": schema } } }));
     }
 
+    /// What something looks like in JSON.
+    pub(super) fn schema<T: JsonSchema>(&mut self) -> Value {
+        self.generator.subschema_for::<T>().to_value()
+    }
+
     /// Answers JSON.
     pub(super) fn json_answer<T: JsonSchema>(&mut self, status: &str, about: &str) {
-        let schema = self.generator.subschema_for::<T>().to_value();
+        let schema = self.schema::<T>();
         self.answer(status, about, Some(json!({ "application/json": { "schema": schema } })));
     }
 
@@ -110,7 +115,7 @@ impl<T: JsonSchema> Part for Ask<T> {
 
 impl<T: JsonSchema> Part for Json<T> {
     fn describe(operation: &mut Operation<'_>) {
-        let schema = operation.generator.subschema_for::<T>().to_value();
+        let schema = operation.schema::<T>();
         operation.body("application/json", schema);
     }
 }

@@ -1,5 +1,8 @@
 //! Lists, exports, live views and figures.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use ota_server::http::Options;
 use serde_json::{Value, json};
 
@@ -120,6 +123,29 @@ fn a_live_view_begins_with_how_things_stand() {
     let state: Value = serde_json::from_str(data.trim_end()).unwrap();
     assert_eq!(state, get(&world, &people, "/api/v1/products/p/fleet").good().json());
     get(&world, &people, "/api/v1/campaigns/7/events").problem(404);
+}
+
+#[test]
+fn a_live_view_ends_as_soon_as_it_was_asked_to() {
+    let (world, people) = world_with_devices();
+    let path = "/api/v1/products/p/fleet/events";
+    let mut stream = TcpStream::connect(world.address).unwrap();
+    let head = format!(
+        "GET {path}?seconds=1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+        people.operator
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    // A piece of no length is the end of a body that did not break off (RFC 9112, section 7.1).
+    while !answer.ends_with(b"\r\n0\r\n\r\n") {
+        let read = stream.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "it broke off: {}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&piece[..read]);
+    }
+    assert!(String::from_utf8(answer).unwrap().contains("event: state\ndata: "));
+    for wrong in ["seconds=0", "seconds=901", "seconds=x", "minutes=1"] {
+        get(&world, &people, &format!("{path}?{wrong}")).problem(422);
+    }
 }
 
 #[test]
