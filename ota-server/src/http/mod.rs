@@ -55,9 +55,13 @@ use crate::server::Server;
 pub use self::auth::{Bearers, NoBearer, invitation_link, parse_token, token_text};
 pub(crate) use self::input::unhex;
 pub use self::input::{JSON_BYTES_MAX, hex};
+#[cfg(feature = "program")]
+pub(crate) use self::problem::NOT_FOUND;
 pub use self::problem::Problem;
 pub(crate) use self::problem::chain;
 pub use self::routes::{PUBLIC_ROUTES, ROUTES, openapi};
+#[cfg(feature = "program")]
+pub(crate) use self::uploads::{ELSEWHERE as UPLOAD_ELSEWHERE, OVERTAKEN as UPLOAD_OVERTAKEN};
 
 /// Tells whether something besides the store is not ready, and why.
 pub type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;

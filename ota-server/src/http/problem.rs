@@ -10,6 +10,9 @@ use crate::rules::campaign::CampaignError;
 use crate::rules::release::ReleaseError;
 use crate::server::CommandError;
 
+/// The kind of problem of what is not there.
+pub(crate) const NOT_FOUND: &str = "not-found";
+
 /// What went wrong. Nothing of the request has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
@@ -73,7 +76,7 @@ impl Problem {
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         let what = "check the id, or list what there is";
-        Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail, what)
+        Self::new(StatusCode::NOT_FOUND, NOT_FOUND, "There is no such thing", detail, what)
     }
 
     fn conflict(detail: impl Into<String>, what: &str) -> Self {

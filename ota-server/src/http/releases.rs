@@ -30,18 +30,16 @@ pub(super) struct UploadQuery {
     unit: u32,
 }
 
-impl UploadQuery {
-    /// The unit of the block map.
-    pub(super) fn unit(&self) -> Result<u32, Problem> {
-        let is_unit = self.unit.is_power_of_two() && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&self.unit);
-        if self.unit != 0 && !is_unit {
-            return Err(Problem::invalid("unit: expected 0, or a power of two from 256 to 1048576"));
-        }
-        Ok(self.unit)
+/// The unit of a block map, if it can be one.
+pub(super) fn checked_unit(unit: u32) -> Result<u32, Problem> {
+    let is_unit = unit.is_power_of_two() && (UNIT_BYTES_MIN..=UNIT_BYTES_MAX).contains(&unit);
+    if unit != 0 && !is_unit {
+        return Err(Problem::invalid("unit: expected 0, or a power of two from 256 to 1048576"));
     }
+    Ok(unit)
 }
 
-const fn unit() -> u32 {
+pub(super) const fn unit() -> u32 {
     UNIT_BYTES_DEFAULT
 }
 
@@ -54,7 +52,7 @@ pub(super) async fn upload(
     headers: HeaderMap,
     mut bytes: Body,
 ) -> Result<Created<ContentBody>, Problem> {
-    let unit = query.unit()?;
+    let unit = checked_unit(query.unit)?;
     let limit = api.options.file_bytes_max;
     let too_large = || Problem::too_large(format!("a file has at most {limit} bytes"));
     let announced =

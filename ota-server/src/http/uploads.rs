@@ -7,6 +7,10 @@
 //! could neither be read again nor found. One that nobody goes on with is dropped after
 //! [`Options::upload_idle_max`](super::Options::upload_idle_max). Only whoever began it can see it.
 //!
+//! Whoever announces what the file is to be goes on with what a call before has left, also with another program on another
+//! machine: beginning it again finds it. With several servers an unfinished upload is known to the one that began it; ids tell
+//! whose they are, so that another server can say so.
+//!
 //! Of two requests for one upload the later one counts, from the moment it comes: its connection is alive, and the other's
 //! may be dead. Whichever it is that breaks, writing to the disk runs to its end, so that the offset is always true.
 
@@ -25,7 +29,10 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
 use http_body_util::BodyExt as _;
+use ota_core::number::Sha256Digest;
 use ota_core::text::ProductIdBuf;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -36,7 +43,7 @@ use super::auth::Caller;
 use super::body::{ContentBody, UploadView};
 use super::input::{Ask, Id, PathId};
 use super::openapi::{Operation, Part};
-use super::releases::{STALL_MAX, UploadQuery};
+use super::releases::{STALL_MAX, checked_unit, unit};
 use super::{Api, Options, Problem, hex};
 use crate::rules::permission::Principal;
 
@@ -51,6 +58,11 @@ const AT_ONCE_OF_ONE_MAX: usize = 4;
 const FINISHING_MAX: usize = 4;
 /// How much of a complete upload is handed to the store of files at once.
 const PIECE_BYTES: u64 = 1 << 20;
+/// How many digits of an id say who has given it; the others are unpredictable.
+const MARK_DIGITS: usize = 8;
+/// The kinds of problems that the command line goes on after.
+pub(crate) const ELSEWHERE: &str = "upload-elsewhere";
+pub(crate) const OVERTAKEN: &str = "upload-overtaken";
 
 /// The id of an upload: unpredictable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +89,8 @@ impl PathId for UploadId {
 struct Entry {
     owner: String,
     product: ProductIdBuf,
+    unit: u32,
+    sha256: Option<String>,
     staged: Arc<Mutex<Staged>>,
     /// Bytes that have arrived, as [`Staged`] knows them: for the sum over all uploads.
     arrived: AtomicU64,
@@ -93,6 +107,8 @@ impl Entry {
         Self {
             owner: staged.about().owner.clone(),
             product,
+            unit: staged.about().unit,
+            sha256: staged.about().sha256.clone(),
             arrived: AtomicU64::new(if staged.about().content.is_some() { 0 } else { staged.offset() }),
             staged: Arc::new(Mutex::new(staged)),
             latest: AtomicU64::new(0),
@@ -108,6 +124,25 @@ impl Entry {
 
     fn touched(&self) -> Instant {
         *self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is an upload of this very file by the same person.
+    fn is_of(&self, about: &About) -> bool {
+        self.owner == about.owner
+            && self.product.as_str() == about.product
+            && self.unit == about.unit
+            && self.sha256.is_some()
+            && self.sha256 == about.sha256
+    }
+
+    /// How it stands. Whatever is told stays, even if the server is killed.
+    async fn view(&self, id: String) -> Result<UploadView, Problem> {
+        let look = |staged: &mut Staged| {
+            let synced = staged.sync();
+            synced.map(|()| (staged.offset(), staged.about().content.clone()))
+        };
+        let (offset, content) = self.with(look).await?.map_err(|why| disk(&why))?;
+        Ok(UploadView { id, offset, content })
     }
 
     /// Does something with what has arrived, where blocking holds nobody up. It runs to its end even if nobody waits for
@@ -141,6 +176,8 @@ pub(super) struct Uploads {
     folder: PathBuf,
     /// Whether the folder goes with us.
     is_temporary: bool,
+    /// What the ids that we give begin with.
+    mark: String,
     bytes_max: u64,
     idle_max: Duration,
     resumable: Mutex<HashMap<String, Arc<Entry>>>,
@@ -174,7 +211,7 @@ impl Drop for Uploads {
 }
 
 impl Uploads {
-    /// Opens what an earlier process has left; `name` is unpredictable, for a folder of the system's temporary ones.
+    /// Opens what an earlier process has left; `name` is unpredictable, for ids and for a folder of the system's temporary ones.
     pub(super) fn open(options: &Options, name: &str) -> Arc<Self> {
         let temporary = || std::env::temp_dir().join(format!("ota-uploads-{name}"));
         let folder = options.staging.clone().unwrap_or_else(temporary);
@@ -187,6 +224,7 @@ impl Uploads {
             resumable: Mutex::new(open_all(&folder, is_id).into_iter().filter_map(entry).collect()),
             folder,
             is_temporary: options.staging.is_none(),
+            mark: name.chars().take(MARK_DIGITS).collect(),
             bytes_max: options.staged_bytes_max.max(options.file_bytes_max),
             idle_max: options.upload_idle_max,
             at_once: Mutex::default(),
@@ -230,7 +268,17 @@ impl Uploads {
     fn of(self: &Arc<Self>, id: &UploadId, owner: &str) -> Result<Arc<Entry>, Problem> {
         self.watch_found();
         let found = self.all().get(&id.0).filter(|entry| entry.owner == owner).cloned();
-        found.ok_or_else(|| Problem::not_found("there is no such upload, or not any more: begin it anew"))
+        found.ok_or_else(|| match id.0.starts_with(&self.mark) {
+            true => Problem::not_found("there is no such upload, or not any more: begin it anew"),
+            false => elsewhere(),
+        })
+    }
+
+    /// What was begun before of the same file, by the same person. Whoever begins it twice at once has two.
+    fn begun_before(&self, about: &About) -> Option<(String, Arc<Entry>)> {
+        let all = self.all();
+        let (id, entry) = all.iter().find(|(_, entry)| entry.is_of(about))?;
+        Some((id.clone(), Arc::clone(entry)))
     }
 
     fn demand_room(all: &HashMap<String, Arc<Entry>>, owner: &str) -> Result<(), Problem> {
@@ -326,20 +374,41 @@ impl Part for Piece {
     }
 }
 
-/// Begins an upload.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BeginQuery {
+    /// The unit of its block map in bytes, a power of two from 256 to 1048576; 0 for no block map.
+    #[serde(default = "unit")]
+    unit: u32,
+    /// The SHA-256 of the whole file in lower-case hexadecimal digits. Whoever has begun an upload of the same file before, and
+    /// not seen its end, goes on with that one.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    sha256: Option<String>,
+}
+
+/// Begins an upload, or finds the one that was begun of the same file.
 pub(super) async fn begin(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(product): Id<ProductIdBuf>,
-    Ask(query): Ask<UploadQuery>,
+    Ask(BeginQuery { unit, sha256 }): Ask<BeginQuery>,
 ) -> Result<Created<UploadView>, Problem> {
-    let unit = query.unit()?;
+    let unit = checked_unit(unit)?;
+    if sha256.as_deref().is_some_and(|digest| Sha256Digest::from_hex(digest).is_none()) {
+        return Err(Problem::invalid("sha256: expected 64 lower-case hexadecimal digits"));
+    }
     api.server.may_upload(&by, &product)?;
     api.uploads.watch_found();
-    Uploads::demand_room(&api.uploads.all(), by.name())?;
-    let id = hex(&api.server.random::<16>());
     let (owner, content) = (by.name().to_owned(), None);
-    let about = About { owner, product: product.to_string(), unit, offset: 0, content };
+    let about = About { owner, product: product.to_string(), unit, sha256, offset: 0, content };
+    if let Some((id, entry)) = api.uploads.begun_before(&about) {
+        entry.touch();
+        return Ok(Created(entry.view(id).await?));
+    }
+    Uploads::demand_room(&api.uploads.all(), by.name())?;
+    let random = hex(&api.server.random::<16>());
+    let id = format!("{}{}", api.uploads.mark, random.get(MARK_DIGITS..).unwrap_or_default());
     let staged = tokio::task::spawn_blocking({
         let (folder, id) = (api.uploads.folder.clone(), id.clone());
         move || Staged::begin(&folder, &id, about)
@@ -361,12 +430,7 @@ pub(super) async fn show(
     Id(id): Id<UploadId>,
 ) -> Result<Reply<UploadView>, Problem> {
     let entry = api.uploads.of(&id, by.name())?;
-    let view = |staged: &mut Staged| {
-        let synced = staged.sync();
-        synced.map(|()| (staged.offset(), staged.about().content.clone()))
-    };
-    let (offset, content) = entry.with(view).await?.map_err(|why| disk(&why))?;
-    Ok(Reply(UploadView { id: id.0, offset, content }))
+    Ok(Reply(entry.view(id.0).await?))
 }
 
 /// Drops an upload; removing one that is not there is no error.
@@ -429,7 +493,7 @@ pub(super) async fn append(
     }
     entry.with(move |staged| staged.close(turn)).await?.map_err(refused)?;
     // A connection that breaks now does not keep it from being finished.
-    let finished = tokio::spawn(finish(api, by, entry)).await;
+    let finished = tokio::spawn(finish(api, by, id.clone(), entry)).await;
     let content = finished.map_err(|why| Problem::internal(why.to_string()))??;
     Ok(Reply(UploadView { id: id.0, offset, content: Some(content) }))
 }
@@ -486,7 +550,7 @@ async fn take(
 }
 
 /// Takes a complete upload to the store of files. If that fails, it can be tried again by a last piece without bytes.
-async fn finish(api: Api, by: Principal, entry: Arc<Entry>) -> Result<ContentBody, Problem> {
+async fn finish(api: Api, by: Principal, id: UploadId, entry: Arc<Entry>) -> Result<ContentBody, Problem> {
     // Of several who ask for it the first does it.
     let finishing = entry.finishing.lock().await;
     let outcome = match entry.with(|staged| staged.about().content.clone()).await? {
@@ -494,6 +558,12 @@ async fn finish(api: Api, by: Principal, entry: Arc<Entry>) -> Result<ContentBod
         None => store(&api, &by, &entry).await,
     };
     match &outcome {
+        // Whoever announces the same file again would go on with it for ever.
+        Ok(content) if entry.sha256.as_ref().is_some_and(|announced| *announced != content.sha256) => {
+            api.uploads.all().remove(&id.0);
+            entry.drop_all().await?;
+            return Err(differs(&content.sha256));
+        }
         Ok(content) => {
             let content = content.clone();
             if let Err(why) = entry.with(move |staged| staged.complete(content)).await? {
@@ -529,9 +599,38 @@ async fn store(api: &Api, by: &Principal, entry: &Entry) -> Result<ContentBody, 
     Ok(upload.finish().await?.into())
 }
 
+/// An upload that this process did not begin.
+fn elsewhere() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        ELSEWHERE,
+        "The upload is not here",
+        "an unfinished upload is known to the server that began it only: this is another one, or was started anew since and \
+         has dropped it",
+        "begin it anew; a balancer in front of several servers should send one address to one server",
+    )
+}
+
+/// An upload that has become another file than was announced.
+fn differs(sha256: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "upload-differs",
+        "It is another file",
+        format!("what has arrived has the SHA-256 {sha256}, which is not the one that was announced"),
+        "begin the upload anew; was the file changed while it was sent?",
+    )
+}
+
 fn refused(why: Refused) -> Problem {
     match why {
-        Refused::Overtaken => Problem::invalid("another request goes on with this upload, or it was removed"),
+        Refused::Overtaken => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            OVERTAKEN,
+            "Another request goes on with this upload",
+            "a request that came later goes on with this upload, or it was removed",
+            "ask how much has arrived; while that grows there is nothing to do",
+        ),
         Refused::Closed => Problem::invalid("the upload has its last piece already"),
         Refused::Disk(why) => disk(&why),
     }

@@ -225,6 +225,8 @@ impl Client {
         let headers = [
             ("content-type", BYTES),
             ("content-length", &*length),
+            // Whoever is refused does not send it all for nothing.
+            ("expect", "100-continue"),
             ("upload-offset", &offset),
             ("upload-complete", "?1"),
         ];

@@ -10,12 +10,14 @@ pub struct Failure {
     message: String,
     way_out: String,
     exit_code: u8,
+    /// The kind of the problem that the server has told, if it was one.
+    kind: Option<Box<str>>,
 }
 
 impl Failure {
     /// A failure; `way_out` says what to do.
     pub fn new(message: impl Into<String>, way_out: impl Into<String>) -> Self {
-        Self { message: message.into(), way_out: way_out.into(), exit_code: 1 }
+        Self { message: message.into(), way_out: way_out.into(), exit_code: 1, kind: None }
     }
 
     /// A failure with its cause and everything behind that.
@@ -33,6 +35,11 @@ impl Failure {
         Self { exit_code, ..self }
     }
 
+    /// Whether the server has told a problem of this kind: the last part of its type.
+    pub(super) fn is_problem(&self, slug: &str) -> bool {
+        self.kind.as_deref().and_then(|kind| kind.rsplit(':').next()) == Some(slug)
+    }
+
     /// What the process ends with.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
@@ -42,7 +49,8 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::new(format!("{} ({})", problem.detail, problem.title), problem.what_to_do)
+        let failure = Self::new(format!("{} ({})", problem.detail, problem.title), problem.what_to_do);
+        Self { kind: Some(problem.kind.into()), ..failure }
     }
 }
 

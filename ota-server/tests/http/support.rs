@@ -1,9 +1,12 @@
 //! A server that listens on a free port, with people, a product, a signed release and a campaign.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::io::Read;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::middleware::{Next, from_fn};
 use ota_core::crypto::sign::{Ed25519Signer, Signer};
 use ota_core::crypto::soft::SoftSha256;
 use ota_core::fleet::records::{PersonRole, PrincipalRecord, RoleGrant};
@@ -114,6 +117,40 @@ impl World {
             let issued = self.server.create_token(&self.machine, name, new).await.unwrap();
             token_text(&issued.name, &issued.secret)
         })
+    }
+
+    /// Another server on the same store, with uploads of its own. Returns where it listens.
+    pub(crate) fn another(&self, name: &str) -> SocketAddr {
+        self.serve(self.beside(name))
+    }
+
+    /// A balancer that sends each request to the next of two servers on the same store.
+    pub(crate) fn balanced(&self) -> SocketAddr {
+        let turn = AtomicUsize::new(0);
+        let both =
+            Router::new().nest_service("/0", self.beside("first")).nest_service("/1", self.beside("second"));
+        let next_one = move |mut request: axum::extract::Request, next: Next| {
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let path = format!("/{}{path}", turn.fetch_add(1, Ordering::SeqCst) % 2);
+            *request.uri_mut() = path.parse().unwrap();
+            next.run(request)
+        };
+        let next_one = Arc::new(next_one);
+        let turns = from_fn(move |request, next| next_one(request, next));
+        self.serve(Router::new().fallback_service(both).layer(turns))
+    }
+
+    fn beside(&self, name: &str) -> Router {
+        let staging = Some(self.folder.path().join("staging-of").join(name));
+        router(self.server.clone(), Options { staging, ..Options::default() })
+    }
+
+    fn serve(&self, router: Router) -> SocketAddr {
+        let listener = self.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = axum::serve(listener, router);
+        self.runtime.spawn(async move { serving.await });
+        address
     }
 
     /// Does something with the server itself.

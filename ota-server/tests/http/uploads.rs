@@ -1,14 +1,22 @@
 //! Uploads over several requests: what broke off goes on where it was, and what nobody goes on with leaves nothing behind.
 
+use core::net::SocketAddr;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
 
+use ota_core::crypto::Hasher as _;
+use ota_core::crypto::soft::SoftSha256;
+use ota_server::http::body::RoleBody;
 use ota_server::http::{Options, hex};
 use serde_json::Value;
 
 use crate::input::walk;
-use crate::support::{Answer, People, World, product};
+use crate::support::{Answer, DAY, People, World, product};
 
 fn world(options: Options) -> (World, People) {
     let world = World::new(options);
@@ -66,11 +74,11 @@ fn pieces_become_the_file_and_a_lost_answer_is_given_again() {
     send(&world, &path, token, (1000, "maybe"), b"x").problem(422);
 }
 
-/// A connection that announces a thousand bytes for an upload and has sent the first 300.
+/// A connection that announces a thousand bytes for an upload and has sent the first 300. It ends with its answer.
 fn stuck(world: &World, path: &str, token: &str) -> TcpStream {
     let mut stream = TcpStream::connect(world.address).unwrap();
     let head = format!(
-        "PATCH {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\n\
+        "PATCH {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\nupload-offset: 0\r\n\
          upload-complete: ?1\r\ncontent-length: 1000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -197,4 +205,154 @@ fn nobody_begins_uploads_without_end() {
     let begun = (0..20).filter(|_| ask() == 201).count();
     assert_eq!(begun, 16);
     assert_eq!(ask(), 429);
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hasher = SoftSha256::new();
+    hasher.update(bytes);
+    hex(&hasher.finish())
+}
+
+/// Begins an upload of these very bytes.
+fn begin_of(world: &World, token: &str, query: &str, bytes: &[u8]) -> Value {
+    let path = format!("/api/v1/products/p/uploads?{query}&sha256={}", sha256(bytes));
+    world.ask("post", &path, Some(token), &Value::Null).good().json()
+}
+
+fn path_of(begun: &Value) -> String {
+    format!("/api/v1/uploads/{}", begun["id"].as_str().unwrap())
+}
+
+#[test]
+fn whoever_begins_the_same_file_again_goes_on_with_it() {
+    let (world, people) = world(Options::default());
+    let (token, bytes) = (people.developer.as_str(), [7; 1000]);
+    let begun = begin_of(&world, token, "unit=256", &bytes);
+    send(&world, &path_of(&begun), token, (0, "?0"), &bytes[..600]).good();
+    let again = begin_of(&world, token, "unit=256", &bytes);
+    assert_eq!((&again["id"], again["offset"].as_u64()), (&begun["id"], Some(600)));
+    // Another file, another block map or another person's is another upload.
+    let colleague = world.person("second", RoleBody::Developer, None, DAY);
+    for (who, query, content) in
+        [(token, "unit=256", &bytes[..999]), (token, "unit=512", &bytes), (&colleague, "unit=256", &bytes)]
+    {
+        let other = begin_of(&world, who, query, content);
+        assert!(other["id"] != begun["id"] && other["offset"] == 0, "{query}: {other}");
+    }
+    let done = send(&world, &path_of(&begun), token, (600, "?1"), &bytes[600..]).good().json();
+    // Nothing of it has to be sent again.
+    let again = begin_of(&world, token, "unit=256", &bytes);
+    assert_eq!((&again["id"], &again["content"]), (&begun["id"], &done["content"]));
+    for wrong in ["", "00", &"g".repeat(64), &"A".repeat(64)] {
+        let path = format!("/api/v1/products/p/uploads?sha256={wrong}");
+        world.ask("post", &path, Some(token), &Value::Null).problem(422);
+    }
+}
+
+#[test]
+fn what_becomes_another_file_than_was_announced_is_dropped() {
+    let (world, people) = world(Options::default());
+    let (token, bytes) = (people.developer.as_str(), [7; 1000]);
+    let begun = begin_of(&world, token, "unit=0", &bytes);
+    send(&world, &path_of(&begun), token, (0, "?0"), &[8; 600]).good();
+    let problem = send(&world, &path_of(&begun), token, (600, "?1"), &bytes[600..]).problem(422);
+    assert_eq!(problem["type"], "urn:ota:problem:upload-differs");
+    world.ask("get", &path_of(&begun), Some(token), &Value::Null).problem(404);
+    let again = begin_of(&world, token, "unit=0", &bytes);
+    assert_eq!(again["offset"], 0, "{again}");
+    send(&world, &path_of(&again), token, (0, "?1"), &bytes).good();
+}
+
+#[test]
+fn another_server_says_that_an_upload_is_not_there() {
+    let (mut world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let path = begin(&world, token);
+    send(&world, &path, token, (0, "?0"), &[7; 600]).good();
+    world.address = world.another("other");
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str()), ("upload-offset", "600")];
+    for (method, bytes) in [("get", &[][..]), ("patch", b"more")] {
+        let problem = world.raw(method, &path, &headers, bytes).problem(404);
+        assert_eq!(problem["type"], "urn:ota:problem:upload-elsewhere", "{method}: {problem}");
+        assert!(problem["what_to_do"].as_str().unwrap().contains("begin it anew"), "{problem}");
+    }
+}
+
+/// A package of one file with these bytes, and the program that uploads it through this address.
+fn upload(folder: &Path, to: SocketAddr, token: &str, bytes: &[u8]) -> Output {
+    std::fs::write(folder.join("app.bin"), bytes).unwrap();
+    let description = "package = \"main\"\nhardware = [\"rev-b\"]\n\n[[file]]\nname = \"app.bin\"\nrevision = \"1.0\"\n\
+                       target = \"app\"\npath = \"app.bin\"\n";
+    std::fs::write(folder.join("package.toml"), description).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_ota"));
+    program.args(["package", "upload", "--json", "--product", "p", "package.toml"]).current_dir(folder);
+    program.env_clear().env("OTA_SERVER", format!("http://{to}")).env("OTA_TOKEN", token);
+    program.output().unwrap()
+}
+
+#[track_caller]
+fn assert_fixed(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["status"], "fixed", "{made}");
+}
+
+#[test]
+fn the_program_uploads_where_each_request_meets_another_server() {
+    let (world, people) = world(Options::default());
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| n.to_le_bytes()[1] ^ n.to_le_bytes()[0]).collect();
+    assert_fixed(&upload(world.folder.path(), world.balanced(), &people.developer, &bytes));
+}
+
+/// A way whose first connection that carries much breaks; all that come after it lead to another server.
+fn leading_elsewhere(first: SocketAddr, then: SocketAddr) -> SocketAddr {
+    const CUT_AFTER: usize = 300_000;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let is_cut = Arc::new(AtomicBool::new(false));
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let is_first = !is_cut.load(Ordering::SeqCst);
+            let far = TcpStream::connect(if is_first { first } else { then });
+            let (Ok(mut near), Ok(mut far)) = (near, far) else { return };
+            let (mut back_from, mut back_to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
+            let is_cut = Arc::clone(&is_cut);
+            std::thread::spawn(move || {
+                let (mut buffer, mut total) = ([0; 16_384], 0);
+                while let Ok(read @ 1..) = near.read(&mut buffer) {
+                    total += read;
+                    if far.write_all(&buffer[..read]).is_err() || (is_first && total > CUT_AFTER) {
+                        break;
+                    }
+                }
+                if is_first && total > CUT_AFTER {
+                    is_cut.store(true, Ordering::SeqCst);
+                }
+                let _ = far.shutdown(Shutdown::Both);
+                let _ = near.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn the_program_begins_anew_where_another_server_answers_in_the_middle() {
+    let (world, people) = world(Options::default());
+    let bytes: Vec<u8> = (0..2_000_000_u32).map(|n| n.to_le_bytes()[2] ^ n.to_le_bytes()[0]).collect();
+    let other = world.another("other");
+    let way = leading_elsewhere(world.address, other);
+    assert_fixed(&upload(world.folder.path(), way, &people.developer, &bytes));
+    // The first server has what was cut off, and the other one the whole.
+    let bytes_of = |name: &str| {
+        walk(&world.folder.path().join(name))
+            .into_iter()
+            .filter(|file| file.extension().is_some_and(|kind| kind == "bytes"))
+            .count()
+    };
+    assert_eq!((bytes_of("staging"), bytes_of("staging-of/other")), (1, 0));
+    assert_eq!(walk(&world.folder.path().join("staging-of/other")).len(), 1);
 }

@@ -172,10 +172,89 @@ fn an_upload_goes_on_when_the_server_hears_of_a_broken_request_late() {
 }
 
 fn begin(server: &str, token: &str) -> String {
-    let url = format!("{server}/api/v1/products/pump/uploads?unit=256");
+    begun(server, token, "unit=256")["id"].as_str().unwrap().to_owned()
+}
+
+fn begun(server: &str, token: &str, query: &str) -> Value {
+    let url = format!("{server}/api/v1/products/pump/uploads?{query}");
     let answer = ureq::post(url).header("authorization", format!("Bearer {token}")).send_empty().unwrap();
-    let text = answer.into_body().read_to_string().unwrap();
-    serde_json::from_str::<Value>(&text).unwrap()["id"].as_str().unwrap().to_owned()
+    serde_json::from_str(&answer.into_body().read_to_string().unwrap()).unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let mut hasher = SoftSha256::new();
+    hasher.update(bytes);
+    hex(&hasher.finish())
+}
+
+/// A way to the server that counts what it has carried there. Once that is `limit` it stands still, and breaks nothing.
+fn metered_way(to: String, limit: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let carried = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&carried);
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (Ok(mut near), Ok(mut far)) = (near, TcpStream::connect(&to)) else { return };
+            let (back_from, back_to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || copy(back_from, back_to, usize::MAX, None));
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16_384];
+                while let Ok(read @ 1..) = near.read(&mut buffer) {
+                    if far.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                    if counted.fetch_add(read, Ordering::SeqCst) + read >= limit {
+                        // As long as the test lasts: neither end hears of it.
+                        loop {
+                            std::thread::park();
+                        }
+                    }
+                }
+                let _ = near.shutdown(Shutdown::Both);
+                let _ = far.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (address, carried)
+}
+
+#[test]
+fn a_call_that_was_killed_is_gone_on_with_by_the_next_one() {
+    const LENGTH: usize = 3_000_000;
+    const CARRIED: usize = 1_500_000;
+    // What requests weigh besides the file.
+    const HEADS: usize = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let token = server.token.clone().unwrap();
+    let ota = server.ota(&token);
+    ota.json(&["init", "pump", "--keys", "keys", "--approvals", "1"]);
+    let bytes = bytes(u32::try_from(LENGTH).unwrap());
+    package(folder.path(), &bytes);
+    let host = server.address.trim_start_matches("http://").to_owned();
+    let upload = ["package", "upload", "--product", "pump", "package.toml", "--server"];
+
+    let (address, carried) = metered_way(host.clone(), CARRIED);
+    let mut call = ota.start(&[&upload[..], &[&format!("http://{address}")]].concat());
+    while carried.load(Ordering::SeqCst) < CARRIED {
+        std::thread::yield_now();
+    }
+    let query = format!("unit={}&sha256={}", ota_core::limits::UNIT_BYTES_DEFAULT, sha256(&bytes));
+    let arrived = u64::try_from(CARRIED - HEADS).unwrap();
+    while begun(&server.address, &token, &query)["offset"].as_u64().unwrap() < arrived {
+        std::thread::yield_now();
+    }
+    call.kill().unwrap();
+    call.wait().unwrap();
+
+    let (address, carried) = metered_way(host, usize::MAX);
+    let made = ota.json(&[&upload[..], &[&format!("http://{address}")]].concat());
+    assert_eq!(made["status"], "fixed", "{made}");
+    let carried = carried.load(Ordering::SeqCst);
+    assert!(carried < LENGTH - CARRIED + 2 * HEADS, "{carried} bytes the second time");
+    server.stop();
 }
 
 #[test]
@@ -215,9 +294,7 @@ fn an_upload_outlives_a_server_that_is_killed_in_the_middle_of_it() {
     let request = request.header("upload-offset", arrived.to_string()).header("upload-complete", "?1");
     let done = request.send(rest).unwrap().into_body().read_to_string().unwrap();
     let done: Value = serde_json::from_str(&done).unwrap();
-    let mut hasher = SoftSha256::new();
-    hasher.update(&bytes);
-    assert_eq!(done["content"]["sha256"], hex(&hasher.finish()));
+    assert_eq!(done["content"]["sha256"], sha256(&bytes));
     // Who did not hear of it asks the next server, and nothing lies twice.
     drop(server);
     let server = Server::start(folder.path());

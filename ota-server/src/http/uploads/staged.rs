@@ -32,6 +32,9 @@ pub(super) struct About {
     pub(super) product: String,
     /// The unit of the block map.
     pub(super) unit: u32,
+    /// The SHA-256 that the whole file is to have, in hexadecimal digits, if it was announced.
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
     /// Bytes that have reached the disk.
     pub(super) offset: u64,
     /// What it has become; its bytes are not kept any more.
@@ -293,7 +296,8 @@ mod tests {
 
     fn begun(folder: &Path) -> Staged {
         let (owner, product) = ("dora".to_owned(), "lamp".to_owned());
-        Staged::begin(folder, ID, About { owner, product, unit: 256, offset: 0, content: None }).unwrap()
+        let about = About { owner, product, unit: 256, sha256: None, offset: 0, content: None };
+        Staged::begin(folder, ID, about).unwrap()
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -376,7 +380,8 @@ mod tests {
         write(&format!("{other}.new"), "x");
         write(&format!("{}.json", ID.replace('1', "e")), "{");
         let short = ID.replace('2', "d");
-        let about = About { owner: "o".into(), product: "p".into(), unit: 0, offset: 2, content: None };
+        let about =
+            About { owner: "o".into(), product: "p".into(), unit: 0, sha256: None, offset: 2, content: None };
         write(&format!("{short}.json"), &serde_json::to_string(&about).unwrap());
         write(&format!("{short}.bytes"), "x");
         write("notes.txt", "mine");

@@ -35,7 +35,7 @@ use crate::http::body::{
 };
 use crate::program::client::{Client, Login, segment};
 use crate::program::output::{Format, plain, table};
-use crate::program::upload::upload as send_file;
+use crate::program::upload::{Wanted, upload as send_file};
 use crate::program::{Failure, PublicKey, read_signer};
 use crate::rules::release::Verifier;
 use crate::server::{Clock as _, SystemClock};
@@ -400,7 +400,8 @@ fn upload_file(
     bar.set_message(file.name.clone());
     let mut opened = File::open(&file.path)
         .map_err(|why| Failure::caused(format_args!("cannot read {}", file.path.display()), &why, ""))?;
-    let content = send_file(client, (product, unit), (&mut opened, file.size), &bar)?;
+    let wanted = Wanted { product, unit, size: file.size, sha256: file.sha256 };
+    let content = send_file(client, &wanted, &mut opened, &bar)?;
     bar.finish_and_clear();
     if content.sha256 != file.sha256.to_string() {
         let way_out = "did the file change meanwhile? Build and upload it again";
