@@ -175,6 +175,9 @@ impl From<CommandError> for Problem {
                 detail,
                 "announce it with an enrolment, or register it",
             ),
+            CommandError::Campaign(ref why) if retry_way_out(why).is_some() => {
+                Self::conflict(detail, retry_way_out(why).unwrap_or_default())
+            }
             CommandError::Release(
                 ReleaseError::NotADraft
                 | ReleaseError::NotFixed
@@ -191,8 +194,6 @@ impl From<CommandError> for Problem {
                 | CampaignError::ChangedSince
                 | CampaignError::TooFewApprovals { .. }
                 | CampaignError::NothingSeen
-                | CampaignError::NothingToRetry
-                | CampaignError::StillJudged
                 | CampaignError::NoAmendment
                 | CampaignError::WorseSince
                 | CampaignError::Contradicts(_),
@@ -202,6 +203,23 @@ impl From<CommandError> for Problem {
             ),
             _ => Self::invalid(detail),
         }
+    }
+}
+
+/// What to do where nothing can be tried again.
+const fn retry_way_out(why: &CampaignError) -> Option<&'static str> {
+    const ACCEPT: &str =
+        "wait until the gate has passed, or have it taken as passed with `ota campaign change accept`";
+    match why {
+        CampaignError::StillJudged => Some(ACCEPT),
+        CampaignError::NoneToRetry { judged, .. } if *judged > 0 => Some(ACCEPT),
+        CampaignError::NoneToRetry { set_apart, .. } if *set_apart > 0 => {
+            Some("end the quarantine of those that are to try again; devices that are revoked stay out")
+        }
+        CampaignError::NoneToRetry { .. } | CampaignError::NothingToRetry => {
+            Some("nothing: devices that are at work, or wait for their next try, go on by themselves")
+        }
+        _ => None,
     }
 }
 

@@ -139,11 +139,16 @@ pub fn failed(mut attempt: Attempt, code: ReportCode, rules: &AttemptRules, now:
     }
 }
 
+/// Whether an attempt in this phase has ended badly, and only a person lets its device try again.
+#[must_use]
+pub const fn has_failed(phase: AttemptPhase) -> bool {
+    matches!(phase, AttemptPhase::Failed | AttemptPhase::RolledBack | AttemptPhase::Rejected)
+}
+
 /// A person lets a device try again that has failed: the next check-in gets a fresh offer. `None` if it has not failed.
 #[must_use]
 pub fn begun_again(attempt: &Attempt, rules: &AttemptRules, now: Timestamp) -> Option<Attempt> {
-    use AttemptPhase::{Failed, Rejected, RolledBack};
-    if !matches!(attempt.phase, Failed | RolledBack | Rejected) {
+    if !has_failed(attempt.phase) {
         return None;
     }
     // What it has asked for it may have kept.

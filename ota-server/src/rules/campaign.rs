@@ -89,6 +89,14 @@ pub enum CampaignError {
     /// No device has failed that could try again.
     #[error("there is nothing to try again: the device has not failed in this campaign")]
     NothingToRetry,
+    /// None of the devices that have failed can try again now.
+    #[error("{}", none_to_retry(*judged, *set_apart))]
+    NoneToRetry {
+        /// How many are still judged by the gate of their stage.
+        judged: u64,
+        /// How many are quarantined or revoked.
+        set_apart: u64,
+    },
     /// The gate of the stage has not passed yet.
     #[error("the gate of its stage still judges what has failed; devices try again once it has passed")]
     StillJudged,
@@ -127,6 +135,22 @@ pub enum CampaignError {
         "campaign {0} wants another release of the package on the same devices; stop it or set a priority"
     )]
     Contradicts(ota_core::number::CampaignId),
+}
+
+fn none_to_retry(judged: u64, set_apart: u64) -> String {
+    match (judged, set_apart) {
+        (0, 0) => "there is nothing to try again: no device has failed for good in this campaign".to_owned(),
+        (judged, 0) => format!(
+            "none of the devices that have failed can try again yet: the gate of their stage still judges {judged}"
+        ),
+        (0, set_apart) => format!(
+            "none of the devices that have failed can try again: {set_apart} are quarantined or revoked"
+        ),
+        (judged, set_apart) => format!(
+            "none of the devices that have failed can try again: the gate of their stage still judges {judged}, and \
+             {set_apart} are quarantined or revoked"
+        ),
+    }
 }
 
 /// Checks target and plan.

@@ -17,12 +17,12 @@ use super::Server;
 use super::commands::CommandError;
 use super::groups::wide_open;
 use crate::engine::Changes;
-use crate::rules::amendment;
-use crate::rules::campaign::{self, Draft};
+use crate::rules::campaign::{self, CampaignError, Draft};
 use crate::rules::course::{self, Thinning};
 use crate::rules::permission::{Action, Principal, Scope, permit};
 use crate::rules::planner::{self, Standing, WhyNot};
 use crate::rules::view::{CampaignView, ProductView};
+use crate::rules::{amendment, attempt};
 
 /// How long a device is silent before "offline" is the reason it gives.
 const OFFLINE_AFTER: Millis = Millis(24 * 3_600_000);
@@ -61,6 +61,26 @@ pub struct ProgressReport {
     pub gate: Option<GateReport>,
     /// What consent to its open amendment must be for; `None` if no change waits for consent.
     pub amendment_hash: Option<Sha256Digest>,
+}
+
+impl ProgressReport {
+    /// How many devices [`Server::retry_failed`] would let try again: those that have failed and are not judged any more. At
+    /// most so many, for what is quarantined or revoked meanwhile is left out.
+    ///
+    /// # Errors
+    /// [`CampaignError`]: why there is none.
+    pub fn retryable(&self) -> Result<u64, CampaignError> {
+        campaign::can_retry(&self.campaign)?;
+        let failed = self.now.iter().filter(|count| attempt::has_failed(count.phase));
+        let (mut ready, mut judged) = (0, 0);
+        for count in failed {
+            match campaign::can_retry_stage(&self.campaign, count.stage) {
+                Ok(()) => ready += count.devices,
+                Err(_) => judged += count.devices,
+            }
+        }
+        if ready == 0 { Err(CampaignError::NoneToRetry { judged, set_apart: 0 }) } else { Ok(ready) }
+    }
 }
 
 /// What the gate of a campaign's present stage waits for.

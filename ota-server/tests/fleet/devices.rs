@@ -248,11 +248,17 @@ async fn devices_that_have_failed_try_again_once_their_gate_has_passed() {
     };
     let (mut two, mut three) = (Lamp::new("lamp-2", "1.0"), Lamp::new("lamp-3", "1.0"));
     let retry = async |name: &str| server.retry_device(&operator(), campaign, &id(name), "mended").await;
+    let retry_all = async || server.retry_failed(&operator(), campaign, "mended").await;
+    let retryable = async || server.progress(&operator(), campaign).await.unwrap().retryable();
     assert!(matches!(retry("lamp-1").await, Err(CommandError::Campaign(CampaignError::NothingToRetry))));
+    let none = |judged, set_apart| CampaignError::NoneToRetry { judged, set_apart };
+    assert_eq!(retryable().await, Err(none(0, 0)));
+    assert!(matches!(retry_all().await, Err(CommandError::Campaign(why)) if why == none(0, 0)));
     fail(&mut two).await;
     // Its failure is evidence that the gate has not judged yet.
     assert!(matches!(retry("lamp-2").await, Err(CommandError::Campaign(CampaignError::StillJudged))));
-    assert_eq!(server.retry_failed(&operator(), campaign, "mended").await.unwrap().left_out, 1);
+    assert_eq!(retryable().await, Err(none(1, 0)));
+    assert!(matches!(retry_all().await, Err(CommandError::Campaign(why)) if why == none(1, 0)));
     Lamp::new("lamp-1", "1.0").update(&world, "1.1", 100).await;
     for _ in 0..3 {
         world.pass(Millis(1000));
@@ -260,7 +266,16 @@ async fn devices_that_have_failed_try_again_once_their_gate_has_passed() {
     }
     fail(&mut three).await;
     assert!(matches!(two.check_in(&world).await, Answer::UpToDate { .. }), "it has failed for good");
-    let done = server.retry_failed(&operator(), campaign, "mended").await.unwrap();
+    assert_eq!(retryable().await, Ok(2));
+    for lamp in ["lamp-2", "lamp-3"] {
+        server.quarantine_device(&operator(), &id(lamp), "it smokes").await.unwrap();
+    }
+    // Counters do not tell who is set apart; the command finds out.
+    assert!(matches!(retry_all().await, Err(CommandError::Campaign(why)) if why == none(0, 2)));
+    for lamp in ["lamp-2", "lamp-3"] {
+        server.release_device(&operator(), &id(lamp)).await.unwrap();
+    }
+    let done = retry_all().await.unwrap();
     assert_eq!((done.retried, done.left_out, done.is_partial), (2, 0, false));
     two.update(&world, "1.1", 100).await;
     three.update(&world, "1.1", 100).await;

@@ -35,10 +35,16 @@ fn a_campaign_needs_a_signed_release_and_a_second_person() {
     post(&path("/approve"), &people.approver, &json!({ "content_hash": hash })).problem(409);
     let hash = get(&path(""), &people.approver)["content_hash"].clone();
     post(&path("/approve"), &people.approver, &json!({ "content_hash": hash })).good();
+    let because = json!({ "reason": "mended" });
+    let problem = post(&path("/retry"), &people.operator, &because).problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("cannot be tried again"), "{problem}");
     post(&path("/start"), &people.operator, &Value::Null).good();
 
     let running = get(&path(""), &people.operator);
     assert_eq!(running["state"], "rolling", "{running}");
+    let problem = post(&path("/retry"), &people.operator, &because).problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("no device has failed"), "{problem}");
+    assert_eq!(running["retry"], json!({ "devices": 0, "refused": problem["detail"] }));
     let why = get(&format!("/api/v1/devices/p-device/why-not?campaign={id}"), &people.operator);
     assert!(why["text"].as_str().is_some_and(|text| !text.is_empty()), "{why}");
 

@@ -176,6 +176,8 @@ fn a_package_goes_from_files_to_a_running_campaign_from_a_shell() {
     paula.good(&["campaign", "approve", &campaign]);
     admin.good(&["campaign", "start", &campaign]);
     assert_eq!(admin.json(&["campaign", "show", &campaign])["state"], "rolling");
+    let nothing = admin.run(&["campaign", "retry", &campaign, "--reason", "mended"]);
+    assert!(nothing.code == 1 && nothing.stderr.contains("no device has failed"), "{}", nothing.stderr);
     let why = admin.json(&["device", "why-not", "pump-1"]);
     assert!(why[0]["text"].as_str().is_some_and(|text| !text.is_empty()), "{why}");
 

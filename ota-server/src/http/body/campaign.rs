@@ -79,13 +79,33 @@ pub struct RetriedView {
     pub retried: u64,
     /// Devices that do not: the gate of their stage still judges them, or they are quarantined or revoked.
     pub left_out: u64,
+    /// Those among them that the gate of their stage still judges.
+    pub judged: u64,
     /// Whether there are more than one command looks at: ask again.
     pub partial: bool,
 }
 
+/// What letting devices try again would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryView {
+    /// How many devices would get another offer, at most: those among them that are quarantined or revoked do not.
+    pub devices: u64,
+    /// Why it is refused now; `None` if it is not.
+    pub refused: Option<String>,
+}
+
+impl RetryView {
+    fn of(report: &ProgressReport) -> Self {
+        match report.retryable() {
+            Ok(devices) => Self { devices, refused: None },
+            Err(why) => Self { devices: 0, refused: Some(why.to_string()) },
+        }
+    }
+}
+
 impl From<Retried> for RetriedView {
     fn from(done: Retried) -> Self {
-        Self { retried: done.retried, left_out: done.left_out, partial: done.is_partial }
+        Self { retried: done.retried, left_out: done.left_out, judged: done.judged, partial: done.is_partial }
     }
 }
 
@@ -136,6 +156,8 @@ pub struct CampaignView {
     pub gate: Option<GateView>,
     /// A change that waits for consent.
     pub amendment: Option<AmendmentView>,
+    /// What letting the devices that have failed try again would do.
+    pub retry: RetryView,
 }
 
 /// One person's consent.
@@ -223,6 +245,7 @@ impl From<Sample> for SampleView {
 
 impl From<(CampaignId, ProgressReport)> for CampaignView {
     fn from((id, report): (CampaignId, ProgressReport)) -> Self {
+        let retry = RetryView::of(&report);
         let (campaign, hash) = (report.campaign, report.hash);
         let snapshot_devices = match &campaign.target {
             Target::Snapshot { bitmap: Some(_), count, .. } => Some(*count),
@@ -266,6 +289,7 @@ impl From<(CampaignId, ProgressReport)> for CampaignView {
             samples: samples.collect(),
             gate: report.gate.map(Into::into),
             amendment,
+            retry,
         }
     }
 }

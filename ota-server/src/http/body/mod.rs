@@ -19,7 +19,8 @@ mod units;
 pub use amendment::{AmendedBody, AmendmentInput, AmendmentStateView, AmendmentView, GateView, SeenView};
 pub use campaign::{
     ApprovalView, CampaignInput, CampaignView, CauseCountView, DryRunView, FailureView, HashInput,
-    LeftOutView, PhaseCountView, PhaseView, ReasonInput, RetriedView, SampleView, StopView, WaitingGateView,
+    LeftOutView, PhaseCountView, PhaseView, ReasonInput, RetriedView, RetryView, SampleView, StopView,
+    WaitingGateView,
 };
 pub use device::{
     AttemptView, CountView, CourseView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput,

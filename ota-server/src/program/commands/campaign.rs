@@ -13,7 +13,7 @@ use ureq::http::Method;
 use super::Context;
 use crate::http::body::{
     CampaignInput, CampaignView, DryRunView, FailureView, GateView, HashInput, Items, Made, PlanBody,
-    ReasonInput, RetriedView, TargetBody, TrialBody,
+    ReasonInput, RetriedView, RetryView, TargetBody, TrialBody,
 };
 use crate::program::Failure;
 use crate::program::client::{Client, segment};
@@ -284,7 +284,7 @@ fn describe(campaign: &CampaignView) -> String {
         campaign.approvals.iter().filter(|approval| approval.current).map(|approval| plain(&approval.by));
     format!(
         "campaign  {} {}\nproduct   {}\nrelease   {}\nstate     {} in stage {}\nbecause   {}\nfleet     {}\n\
-         author    {}\napproved  {}\ncontent   {}\nends      {}\n{}{}\n{}",
+         author    {}\napproved  {}\ncontent   {}\nends      {}\n{}{}{}\n{}",
         campaign.id,
         plain(&campaign.title),
         campaign.product,
@@ -299,8 +299,17 @@ fn describe(campaign: &CampaignView) -> String {
         when(campaign.projected_end),
         campaign.gate.as_ref().map_or_else(String::new, gate),
         campaign.amendment.as_ref().map_or_else(String::new, change::describe),
+        retry(&campaign.retry),
         table(["STAGE", "PHASE", "CAUSE", "DEVICES"], campaign.phases.iter().map(row))
     )
+}
+
+/// What letting devices try again would do, where that is possible.
+fn retry(retry: &RetryView) -> String {
+    match retry.devices {
+        0 => String::new(),
+        devices => format!("failed    {devices} devices can try again: `ota campaign retry`\n"),
+    }
 }
 
 /// What the gate of the present stage waits for.

@@ -28,6 +28,8 @@ pub struct Retried {
     pub retried: u64,
     /// Devices that do not: their stage is still being judged, or they are quarantined or revoked.
     pub left_out: u64,
+    /// Those among them whose stage is still being judged.
+    pub judged: u64,
     /// Whether the command looked at as many as it may, and there are more.
     pub is_partial: bool,
 }
@@ -69,7 +71,7 @@ impl Server {
     /// Each commit takes some hundred of them; what an interruption leaves is told apart by asking again.
     ///
     /// # Errors
-    /// [`CommandError::Campaign`] if the campaign is in no state for it.
+    /// [`CommandError::Campaign`] if the campaign is in no state for it, or if none of the devices can try again.
     pub async fn retry_failed(
         &self,
         principal: &Principal,
@@ -91,11 +93,16 @@ impl Server {
                 let (page, next) = self.retry_page(principal, place, reason).await?;
                 done.retried += page.retried;
                 done.left_out += page.left_out;
+                done.judged += page.judged;
                 after = next;
                 if after.is_none() {
                     break;
                 }
             }
+        }
+        if done.retried == 0 {
+            let set_apart = done.left_out.saturating_sub(done.judged);
+            return Err(CampaignError::NoneToRetry { judged: done.judged, set_apart }.into());
         }
         Ok(done)
     }
@@ -119,11 +126,14 @@ impl Server {
             let mut done = Retried::default();
             for ((key, stored), device) in page.items.into_iter().zip(devices) {
                 match next_of(&record, stored, device, self.now()) {
-                    Some((version, before, after)) => {
+                    Ok((version, before, after)) => {
                         changes.write(key, version, Some(before), Some(after));
                         done.retried += 1;
                     }
-                    None => done.left_out += 1,
+                    Err(why) => {
+                        done.left_out += 1;
+                        done.judged += u64::from(why == LeftOut::Judged);
+                    }
                 }
             }
             if done.retried > 0 {
@@ -152,20 +162,32 @@ fn device_of(key: &Key) -> Option<Key> {
     }
 }
 
+/// Why a device that has failed does not try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeftOut {
+    /// The gate of its stage has not passed yet.
+    Judged,
+    /// It is quarantined or revoked, or was erased meanwhile.
+    SetApart,
+}
+
 /// The attempt before and after, if it may begin again and its device takes part.
 fn next_of(
     campaign: &Campaign,
     stored: Stored,
     device: Option<Stored>,
     now: Timestamp,
-) -> Option<(Version, Record, Record)> {
-    let Record::Attempt(before) = stored.record else { return None };
+) -> Result<(Version, Record, Record), LeftOut> {
+    let Record::Attempt(before) = stored.record else { return Err(LeftOut::SetApart) };
     let is_active = matches!(
         device,
         Some(Stored { record: Record::Device(device), .. }) if device.status == DeviceStatus::Active
     );
-    let after = again(campaign, &before, now).ok().filter(|_| is_active)?;
-    Some((stored.version, Record::Attempt(before), Record::Attempt(after)))
+    if !is_active {
+        return Err(LeftOut::SetApart);
+    }
+    let after = again(campaign, &before, now).map_err(|_| LeftOut::Judged)?;
+    Ok((stored.version, Record::Attempt(before), Record::Attempt(after)))
 }
 
 /// The attempt as it begins again.
