@@ -140,7 +140,8 @@ impl Hooks {
         let tx = self.context.extends.shared().await.entry(session.id.clone()).tx();
         let (Some(client), Some(tx)) = (self.clients.find(session.id.remote_addr), tx) else { return };
         let present =
-            Present::new(&device, session.clone(), tx, Arc::clone(&client), self.link.rules()).await;
+            Present::new(&self.context, &device, session.clone(), tx, Arc::clone(&client), self.link.rules())
+                .await;
         self.link.connected(device.clone(), present);
         // Somebody may have revoked it between the question and now, and found nobody to disconnect.
         let identity = Identity::Device(device);

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use ota_core::fleet::{AnswerAtOnce, Dialect, LinkError, LinkEvent, MessageLink, Outbound, TopicRules};
 use ota_core::text::DeviceIdBuf;
 use rmqtt::codec::types::Publish as Packet;
+use rmqtt::context::ServerContext;
 use rmqtt::session::Session;
 use rmqtt::types::{ConnectInfo, From, Id, Message, Publish, QoS, TopicName, Tx};
 use tokio::runtime::Handle;
@@ -48,6 +49,7 @@ pub(super) struct InProcessLink {
 
 /// A device that is connected.
 pub(super) struct Present {
+    context: ServerContext,
     session: Session,
     tx: Tx,
     client: Arc<Client>,
@@ -73,6 +75,7 @@ pub(super) struct Queued {
 
 impl Present {
     pub(super) async fn new(
+        context: &ServerContext,
         device: &DeviceIdBuf,
         session: Session,
         tx: Tx,
@@ -84,6 +87,7 @@ impl Present {
             _ => None,
         };
         Self {
+            context: context.clone(),
             session,
             tx,
             client,
@@ -173,6 +177,21 @@ impl Present {
             self.is_deaf.store(true, Ordering::Relaxed);
             false
         })
+    }
+
+    /// Ends the session, with all that was to be kept of it. It has ended when this has.
+    async fn end_session(&self, from: Id) {
+        let (heard, hears) = oneshot::channel();
+        let kick = Message::Kick(heard, from, true, true);
+        if self.tx.unbounded_send(kick).is_ok() {
+            let _ = timeout(KICK_TIMEOUT, hears).await;
+        }
+        // One that was to outlive its connection, and has noticed the connection's end first, is left for whoever comes next.
+        let id = &self.session.id;
+        let mut entry = self.context.extends.shared().await.entry(id.clone());
+        if let Err(reason) = entry.remove_with(id).await {
+            tracing::warn!(client = &*id.client_id, %reason, "what was kept of a session could not be removed");
+        }
     }
 
     /// Whether a message fits into a packet that the device takes.
@@ -350,12 +369,9 @@ impl MessageLink for InProcessLink {
         let Some(present) = self.find(device) else { return Ok(false) };
         present.client.cut("disconnected by the server");
         // The socket is closed; what rmqtt keeps of the session goes as well, and only of this one.
-        let (heard, hears) = oneshot::channel();
-        let kick = Message::Kick(heard, self.from.id.clone(), true, true);
-        if present.tx.unbounded_send(kick).is_ok() {
-            self.runtime.spawn(async move { drop(timeout(KICK_TIMEOUT, hears).await) });
-        }
-        Ok(true)
+        let from = self.from.id.clone();
+        let ending = self.runtime.spawn(async move { present.end_session(from).await });
+        ending.await.map(|()| true).map_err(|why| LinkError { source: why.into() })
     }
 
     fn answer_at_once(&self, answers: Arc<dyn AnswerAtOnce>) {

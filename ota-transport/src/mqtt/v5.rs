@@ -15,6 +15,8 @@ pub(super) fn open(config: &MqttConfig) -> (Publisher, Poller) {
     options.set_clean_start(true);
     // The broker is told, and keeps larger ones to itself.
     options.set_max_packet_size(Some(u32::try_from(config.packet_bytes_max).unwrap_or(u32::MAX)));
+    // At quality 0 none is ever in flight, and the client would have room for 65,536: seven megabytes.
+    options.set_outgoing_inflight_upper_limit(1);
     if let Some(credentials) = &config.credentials {
         options.set_credentials(&credentials.user, &credentials.password);
     }

@@ -180,6 +180,23 @@ fn incident_46_a_revoked_device_says_and_hears_nothing_from_then_on() {
     assert_eq!(seen.iter().find(spoken), None);
 }
 
+#[test]
+fn nothing_is_kept_of_a_session_that_the_server_has_ended_however_soon_its_device_is_back() {
+    let scene = Scene::embedded();
+    let link = Link::of(&scene);
+    for round in 0..20 {
+        let mut device = scene.open(Some(&scene.authority.client(DEVICE)));
+        assert_eq!(device.connect(&Connect { keeps_session: true, ..Connect::new(DEVICE) }), Ok(0));
+        assert_eq!(link.next(), LinkEvent::Connected(id(DEVICE)));
+        link.send(Dialect::Native, DEVICE, b"nobody subscribed");
+        device.settle().unwrap();
+        assert!(device.inbox.is_empty(), "round {round}: {:?}", device.inbox);
+        device.subscribe(&format!("ota/1/{DEVICE}/down")).unwrap();
+        assert!(link.disconnect(DEVICE));
+        assert_eq!(link.next(), LinkEvent::Disconnected(id(DEVICE)));
+    }
+}
+
 /// rumqtt 924: a message over the client's limit came again with each connection, for ever.
 #[test]
 fn incident_43_no_packet_is_sent_that_a_device_does_not_take() {

@@ -205,6 +205,8 @@ impl Connection {
         options.set_keep_alive(Duration::from_millis(self.access.keep_alive.0).max(Duration::from_secs(5)));
         options.set_clean_start(true);
         options.set_max_packet_size(Some(256 * 1024));
+        // The client has room for so many at once: 65,536, unless it is told, which take seven megabytes.
+        options.set_outgoing_inflight_upper_limit(16);
         if let Some(password) = &self.access.password {
             options.set_credentials(&self.client_id, password);
         }
