@@ -253,6 +253,49 @@ async fn a_server_that_leaves_its_share_gets_nothing_until_it_takes_it_again() {
     }
 }
 
+/// Lets a device say something again and again until each of the servers has heard it.
+async fn heard_by_each(broker: &Mosquitto, links: &[&MqttLink]) {
+    let mut device = Device::connect(broker, "d");
+    let mut again = tokio::time::interval(Duration::from_millis(20));
+    for link in links {
+        soon(async {
+            loop {
+                tokio::select! {
+                    heard = link.receive(1) => break assert_eq!(heard.unwrap().len(), 1),
+                    _ = again.tick() => device.publish("ota/1/d/up", b"?"),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_would_all_leave_their_share_stay_until_one_of_them_is_well() {
+    let Some(broker) = Mosquitto::start("link-stay", "") else { return };
+    for version in VERSIONS {
+        let [one, other] = [1, 2].map(|number| {
+            link(&broker, version, |config| {
+                config.share_group = Some("ota".into());
+                config.client_id = format!("server-{version:?}-{number}");
+            })
+        });
+        for link in [&one, &other] {
+            soon(link.ready()).await.unwrap();
+        }
+        one.share(Share::Left);
+        only_heard_by(&broker, &other, &one).await;
+        other.share(Share::Left);
+        // Nobody is well: both hear what devices say, each its part.
+        heard_by_each(&broker, &[&one, &other]).await;
+        other.share(Share::Taken);
+        only_heard_by(&broker, &other, &one).await;
+        // Who is gone without a word is not believed to be well for long.
+        other.close();
+        heard_by_each(&broker, &[&one]).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_original_device_said_long_ago_is_late_where_another_server_may_have_heard_it_since() {
     let Some(broker) = Mosquitto::start("link-old", "") else { return };

@@ -74,7 +74,7 @@ pub struct LinkError {
 pub enum Share {
     /// It does.
     Taken,
-    /// It leaves them all to the others: it could do nothing with them.
+    /// It leaves them all to others that can do more with them than it can, as long as there are any.
     Left,
 }
 
@@ -105,8 +105,9 @@ pub trait MessageLink: Send + Sync + 'static {
         0
     }
 
-    /// Takes the server's share of the messages, as it does from the beginning, or leaves it. Takes effect soon, and again
-    /// whenever the link connects anew. Links whose messages nobody else would get change nothing.
+    /// Takes the server's share of the messages, as it does from the beginning, or leaves it to servers that take theirs.
+    /// Takes effect soon, and again whenever the link connects anew. While no other server is known to take its share, nor
+    /// on links whose messages nobody else would get, nothing is left.
     fn share(&self, _share: Share) {}
 
     /// Closes the connection of a device, if the link can; says whether it could, or will.

@@ -191,8 +191,9 @@ impl Server {
         Ok(())
     }
 
-    /// Leaves this server's share of the messages to the others while the store does not answer it: the broker does not
-    /// know, and would go on giving it messages that it can do nothing with.
+    /// Leaves this server's share of the messages to others that are well while the store does not answer it: the broker
+    /// does not know, and would go on giving it messages that it can do little with. If nobody is well, it stays: devices
+    /// are told to wait, and get what is in memory.
     pub(super) async fn keep_share(self) {
         if !self.has_neighbours() {
             return;
@@ -341,7 +342,9 @@ impl Server {
 fn tell(share: Share) {
     match share {
         Share::Taken => tracing::info!("the store answers again: messages are taken again"),
-        Share::Left => tracing::warn!("the store does not answer: messages are left to the others"),
+        Share::Left => {
+            tracing::warn!("the store does not answer: messages are left to servers that it answers")
+        }
     }
 }
 

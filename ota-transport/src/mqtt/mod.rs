@@ -10,6 +10,7 @@
 mod backoff;
 mod config;
 mod fresh;
+mod neighbours;
 mod standstill;
 mod v4;
 mod v5;
@@ -32,6 +33,7 @@ pub use crate::credentials::Credentials;
 use backoff::Backoff;
 pub use config::{InvalidMqttConfig, MqttConfig, MqttVersion};
 use fresh::Fresh;
+use neighbours::Neighbours;
 use standstill::unless_it_stands_still;
 
 /// Largest packet that is read before it is dropped, in bytes. The client below ends the connection at its limit, and
@@ -131,6 +133,14 @@ impl Publisher {
         }
     }
 
+    /// Queues a message if there is room; `false` if there is none.
+    fn try_publish(&self, topic: &str, payload: Bytes) -> bool {
+        match self {
+            Self::V4(client) => v4::try_publish(client, topic, payload),
+            Self::V5(client) => v5::try_publish(client, topic, payload),
+        }
+    }
+
     /// Asks for what matches the filters, or to be spared it; `false` when that could not be queued.
     fn ask(&self, share: Share, filters: &[String]) -> bool {
         match (self, share) {
@@ -201,6 +211,7 @@ impl MqttLink {
             events: event_sender,
             status: status_sender,
             share: wanted_share,
+            neighbours: Neighbours::new(),
         };
         let task = tokio::spawn(worker.run());
         Ok(Self { config, shared, events: Mutex::new(events), status, share, task })
@@ -332,6 +343,7 @@ struct Worker {
     events: mpsc::Sender<Received>,
     status: watch::Sender<Status>,
     share: watch::Receiver<Share>,
+    neighbours: Neighbours,
 }
 
 impl Worker {
@@ -365,7 +377,9 @@ impl Worker {
         };
         let filters = self.config.filters();
         let nothing = self.config.nothing();
+        let words = self.config.words();
         let mut is_connected = false;
+        let mut has = Share::Taken;
         let mut fresh = Fresh::new(Instant::now());
         let mut questions = tokio::time::interval(fresh::ASK_EVERY);
         questions.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -376,19 +390,23 @@ impl Worker {
                 loop {
                     tokio::select! {
                         incoming = &mut next => break incoming,
-                        Ok(()) = self.share.changed() => {
-                            let share = *self.share.borrow_and_update();
-                            if is_connected && !publisher.ask(share, &filters) {
-                                return format!("there was no room to say that the share is {share:?}");
-                            }
-                            if is_connected && share == Share::Taken {
-                                fresh.asked_for_messages();
-                            }
-                        }
+                        // The next question takes it up.
+                        Ok(()) = self.share.changed() => questions.reset_immediately(),
                         _ = questions.tick(), if is_connected && self.config.share_group.is_some() => {
                             // Without room it is asked the next time.
                             if fresh.is_answered() && publisher.ask(Share::Taken, &nothing) {
                                 fresh.asked_for_nothing(Instant::now());
+                            }
+                            let share = self.share_now(&publisher, words.as_deref());
+                            if share != has {
+                                if !publisher.ask(share, &filters) {
+                                    return format!("there was no room to say that the share is {share:?}");
+                                }
+                                if share == Share::Taken {
+                                    fresh.asked_for_messages();
+                                }
+                                tracing::info!(?share, "the share of the messages has changed");
+                                has = share;
                             }
                         }
                     }
@@ -401,8 +419,8 @@ impl Worker {
                     // Nothing was asked for yet, so nothing can have waited.
                     fresh = Fresh::new(Instant::now());
                     count(&self.shared.counters.connections);
-                    let share = *self.share.borrow_and_update();
-                    match share {
+                    has = self.neighbours.share(*self.share.borrow_and_update(), Instant::now());
+                    match has {
                         // The queue of a new client is empty, so this never fails for want of room.
                         Share::Taken if publisher.ask(Share::Taken, &filters) => fresh.asked_for_messages(),
                         Share::Taken => return "cannot subscribe".to_owned(),
@@ -417,12 +435,27 @@ impl Worker {
                         return format!("the broker refused a subscription of {}", filters.join(", "));
                     }
                 },
+                Ok(Incoming::Message { topic, payload })
+                    if words.as_ref().is_some_and(|words| words.as_bytes() == topic) =>
+                {
+                    self.neighbours.hear(&payload, Instant::now());
+                }
                 Ok(Incoming::Message { topic, payload }) => {
                     self.deliver(&topic, payload, fresh.since()).await;
                 }
                 Ok(Incoming::Other) => {}
             }
         }
+    }
+
+    /// Says to the neighbours how this server is, and finds out which share it has as they are.
+    fn share_now(&mut self, publisher: &Publisher, words: Option<&str>) -> Share {
+        let (wanted, now) = (*self.share.borrow_and_update(), Instant::now());
+        if let (Some(topic), Some(word)) = (words, self.neighbours.word(wanted, now)) {
+            // What there is no room for is as good as lost on its way.
+            let _ = publisher.try_publish(topic, word);
+        }
+        self.neighbours.share(wanted, now)
     }
 
     /// From now on messages travel.
@@ -472,11 +505,18 @@ impl MqttConfig {
         })
     }
 
-    /// What the server may subscribe to and nobody publishes: asking for it means nothing, and is answered.
+    /// What the server may subscribe to and no device publishes: asking for it means nothing, and is answered. What servers
+    /// tell each other comes this way.
     fn nothing(&self) -> Vec<String> {
         let protocols = [Dialect::Native, Dialect::Sft].into_iter();
         let first = protocols.filter_map(|dialect| self.protocol(dialect)).next();
         first.map(|protocol| format!("{}/nothing", FromAllDevices(protocol))).into_iter().collect()
+    }
+
+    /// Where the servers of a group tell each other how they are.
+    fn words(&self) -> Option<String> {
+        let group = self.share_group.as_deref()?;
+        self.nothing().first().map(|nothing| nothing.replacen('+', group, 1))
     }
 
     /// What the server subscribes to.

@@ -43,6 +43,11 @@ pub(super) async fn publish(client: &AsyncClient, topic: String, payload: Bytes)
     client.publish_bytes(topic, QoS::AtMostOnce, false, payload).await.is_ok()
 }
 
+/// Queues a message where nobody may wait; `false` when there is no room for it.
+pub(super) fn try_publish(client: &AsyncClient, topic: &str, payload: Bytes) -> bool {
+    client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok()
+}
+
 /// Waits for the next event, which drives the connection; the error says why it ended.
 pub(super) async fn next(events: &mut EventLoop) -> Result<Incoming, String> {
     let event = events.poll().await.map_err(|error| error.to_string())?;
