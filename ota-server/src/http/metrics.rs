@@ -18,6 +18,7 @@ use serde_json::json;
 use super::auth::Caller;
 use super::body::word;
 use super::openapi::{Answer, Operation};
+use super::system::readiness;
 use super::{Api, Problem};
 use crate::rules::permission::{Action, Scope, permit};
 
@@ -133,6 +134,8 @@ pub(super) async fn metrics(State(api): State<Api>, Caller(by): Caller) -> Resul
     let mut text = Text::default();
     text.family("ota_build_info", "gauge", "The version of the program.");
     text.line("ota_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
+    text.family("ota_ready", "gauge", "Whether store, files and broker answer: what /health/ready says.");
+    text.line("ota_ready", "", u8::from(readiness(&api).await.is_ok()));
     api.requests.write(&mut text);
     text.family("ota_refusals_total", "counter", "What devices were refused since the start, by code.");
     for (code, count) in api.server.refusals() {

@@ -38,15 +38,22 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
+/// Whether the server can do its work.
+///
+/// # Errors
+/// Why not, for people.
+pub(super) async fn readiness(api: &Api) -> Result<(), String> {
+    match tokio::time::timeout(PROBED_WITHIN, api.server.probe()).await {
+        Ok(Ok(())) => (api.options.ready)(),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(_) => Err(format!("the store has not answered within {} s", PROBED_WITHIN.as_secs())),
+    }
+}
+
 pub(super) async fn ready(State(api): State<Api>) -> Response {
-    let why = match tokio::time::timeout(PROBED_WITHIN, api.server.probe()).await {
-        Ok(Ok(())) => (api.options.ready)().err(),
-        Ok(Err(error)) => Some(chain(&error)),
-        Err(_) => Some(format!("the store has not answered within {} s", PROBED_WITHIN.as_secs())),
-    };
-    match why {
-        None => "ready\n".into_response(),
-        Some(why) => Problem::new(
+    match readiness(&api).await {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not-ready",
             "The server is not ready",

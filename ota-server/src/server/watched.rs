@@ -1,4 +1,5 @@
-//! The store as the server sees it: what fails is remembered until a commit succeeds, so that people are told; and each
+//! The store as the server sees it: that it does not take what is written is remembered until a commit succeeds, so that
+//! people are told, and begins and ends with a line in the log; and each
 //! decision that a commit made durable gets its line in the log.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use ota_core::fleet::{
     Page, Query, StoreError, StoreErrorKind, Stored, Unit,
 };
 
-/// A store whose last commit is known to have gone well or not.
+/// A store that is known to take what is written or not.
 pub(super) struct WatchedStore {
     store: Arc<dyn FleetStore>,
     trouble: Mutex<Option<StoreErrorKind>>,
@@ -28,9 +29,26 @@ impl WatchedStore {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Why the last commit failed; `None` if it did not.
+    /// Why a commit or a lease has failed since the last commit that did not; `None` if none has.
     pub(super) fn trouble(&self) -> Option<StoreErrorKind> {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that something was not written.
+    fn failed(&self, error: &StoreError) {
+        // The caller's mistake says nothing about the store.
+        if error.kind() != StoreErrorKind::Invalid
+            && self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(error.kind()).is_none()
+        {
+            tell_trouble(error);
+        }
+    }
+
+    /// Remembers that a commit went well.
+    fn worked(&self) {
+        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            tell_recovery();
+        }
     }
 }
 
@@ -47,9 +65,25 @@ fn tell(draft: &AuditDraft) {
     );
 }
 
-/// Whoever embeds the server alone reads the audit chain.
+#[cfg(feature = "http")]
+fn tell_trouble(error: &StoreError) {
+    tracing::error!(why = crate::http::chain(error), "the store does not take what is written");
+}
+
+#[cfg(feature = "http")]
+fn tell_recovery() {
+    tracing::info!("the store takes what is written again");
+}
+
+/// Whoever embeds the server alone reads the audit chain, and asks with [`probe`](super::Server::probe).
 #[cfg(not(feature = "http"))]
 const fn tell(_: &AuditDraft) {}
+
+#[cfg(not(feature = "http"))]
+const fn tell_trouble(_: &StoreError) {}
+
+#[cfg(not(feature = "http"))]
+const fn tell_recovery() {}
 
 #[async_trait]
 impl FleetStore for WatchedStore {
@@ -61,16 +95,13 @@ impl FleetStore for WatchedStore {
             let committed = outcomes.iter().zip(&decided).filter(|(one, _)| **one == Outcome::Committed);
             committed.flat_map(|(_, drafts)| drafts).for_each(tell);
         }
-        let trouble = match &outcome {
+        match &outcome {
             Ok(_) => {
                 self.written.fetch_add(u64::try_from(writes).unwrap_or(u64::MAX), Ordering::Relaxed);
-                None
+                self.worked();
             }
-            // The caller's mistake says nothing about the store.
-            Err(error) if error.kind() == StoreErrorKind::Invalid => self.trouble(),
-            Err(error) => Some(error.kind()),
-        };
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+            Err(error) => self.failed(error),
+        }
         outcome
     }
 
@@ -91,7 +122,8 @@ impl FleetStore for WatchedStore {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
-        self.store.lease(request).await
+        // Where the store grants leases it writes them, every second: nobody has to come along for trouble to be noticed.
+        self.store.lease(request).await.inspect_err(|error| self.failed(error))
     }
 
     async fn hint(&self) {

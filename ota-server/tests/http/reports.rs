@@ -162,6 +162,7 @@ fn figures_count_requests_by_their_route_and_not_by_their_path() {
         "ota_http_request_seconds_count{route=\"none\",method=\"GET\",status=\"404\"} 1",
         "ota_devices{product=\"p\"} 26",
         "ota_live_viewers 0",
+        "ota_ready 1",
     ] {
         assert!(text.lines().any(|known| known == line), "{line} is not in\n{text}");
     }

@@ -62,6 +62,16 @@ impl Fault {
         }
     }
 
+    /// Whether the connection is of no use any more, although it is there: nobody knows what it is still at, or it leads to
+    /// a database that only reads, such as one that another has taken over from. The next one may lead elsewhere.
+    pub(super) fn ends_session(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Postgres(error) => error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION),
+            _ => false,
+        }
+    }
+
     /// Whether the same transaction may well succeed now that it was rolled back: it met another one, or a connection
     /// that a restart of the database had closed.
     pub(super) fn is_passing(&self) -> bool {

@@ -118,7 +118,7 @@ impl Sessions {
             let done = sessions.in_time(action(Arc::clone(&session))).await;
             // A connection is not at fault for what a row holds, nor for a statement that was refused.
             if let Some(session) = Arc::into_inner(session)
-                && !matches!(&done, Err(Fault::Timeout(_)))
+                && !matches!(&done, Err(fault) if fault.ends_session())
             {
                 session.give_back();
             }

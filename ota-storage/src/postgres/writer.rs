@@ -119,6 +119,7 @@ async fn commit(sessions: &Sessions, units: &[PreparedUnit]) -> Result<Vec<Outco
         };
         match setback {
             Setback::Unknown(fault) => return Err(fault),
+            Setback::Undone(fault) if fault.ends_session() => return Err(fault),
             Setback::Undone(fault) if !fault.is_passing() => {
                 // The failure says more than that of a connection that cannot even be rolled back.
                 let _ = sessions.in_time(roll_back(session)).await;

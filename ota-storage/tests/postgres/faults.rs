@@ -243,6 +243,47 @@ async fn a_full_disk_is_told_as_such_and_commits_go_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_database_that_only_reads_is_told_as_such_and_is_left_for_one_that_writes() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let url = postgres.database("reads");
+    let store = connect(&url).await;
+    store.commit(vec![step("a", 0)]).await.unwrap();
+    let other = client(&url).await;
+    // As behind a name that leads to a standby after a failover: connections are made, and read.
+    let reads = "ALTER DATABASE reads SET default_transaction_read_only = on; \
+                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE application_name = 'ota' AND datname = current_database()";
+    other.batch_execute(reads).await.unwrap();
+    let lease = LeaseRequest { name: "a".into(), holder: "b".into(), duration: Millis(1_000) };
+    let connections = impatient().readers_max + impatient().writers_max;
+    let error = async || {
+        // Each connection that the restart has closed is found out by somebody.
+        for _ in 0..=connections {
+            let error = store.commit(vec![step("a", 1)]).await.unwrap_err();
+            if told(&error).contains("read-only") {
+                return error;
+            }
+        }
+        panic!("it is never said");
+    };
+    assert_told(
+        &error().await,
+        StoreErrorKind::Unavailable,
+        &["cannot execute", "in a read-only transaction"],
+    );
+    assert!(store.lease(&lease).await.is_err());
+    assert!(store.load(&[key("a")]).await.unwrap()[0].is_some(), "reads go on");
+    let writes = "SET default_transaction_read_only = off; \
+                  ALTER DATABASE reads SET default_transaction_read_only = off";
+    other.batch_execute(writes).await.unwrap();
+    let mut tries = 0;
+    while store.commit(vec![step("a", 1)]).await.is_err() {
+        tries += 1;
+        assert!(tries <= connections, "connections that only read are kept");
+    }
+}
+
+#[tokio::test]
 async fn sessions_that_commit_count_in_lanes_of_their_own() {
     let Some(postgres) = Postgres::shared() else { return };
     let url = postgres.database("lanes");
