@@ -22,6 +22,10 @@ pub(crate) trait Between: Send + Sync + 'static {
         self.store().load(keys).await
     }
 
+    async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
+        self.store().lease(request).await
+    }
+
     async fn hint(&self) {
         self.store().hint().await;
     }
@@ -61,7 +65,7 @@ impl<B: Between> FleetStore for Through<B> {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Option<Lease>, StoreError> {
-        self.0.store().lease(request).await
+        self.0.lease(request).await
     }
 
     async fn hint(&self) {

@@ -4,6 +4,7 @@ mod bad_input;
 mod beside;
 mod between;
 mod campaigns;
+mod clocks;
 mod courses;
 mod devices;
 mod elsewhere;
