@@ -59,7 +59,7 @@ impl Installation {
     /// [`Failure`] if the folder cannot be made or written.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         let tls = folder.join("tls");
-        std::fs::create_dir_all(&tls).map_err(|why| {
+        make_private(folder).and_then(|()| std::fs::create_dir_all(&tls)).map_err(|why| {
             let way_out = "give another folder with --data, or make it writable for this user";
             Failure::caused(format_args!("cannot make the data folder {}", folder.display()), &why, way_out)
         })?;
@@ -256,6 +256,20 @@ fn named(name: &str) -> DistinguishedName {
     names
 }
 
+/// Makes a folder that only this user looks into, if it is not there: who has made it has said who may.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 fn write_public(path: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(path, text)
         .map_err(|why| Failure::caused(format_args!("cannot write {}", path.display()), &why, ""))
@@ -278,6 +292,16 @@ mod tests {
         second.broker_identity(&called).unwrap();
         assert_eq!(read(), before);
         assert_eq!(first.assignment_signer().unwrap().1, second.assignment_signer().unwrap().1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_looks_into_a_folder_that_was_made_here() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("for/data");
+        Installation::open(&folder).unwrap();
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

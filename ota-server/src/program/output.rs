@@ -33,6 +33,13 @@ impl Format {
         }
     }
 
+    /// Tells people more about an answer, beside it: what is put into a variable or a file is the answer alone.
+    pub(super) fn beside(self, text: &str) {
+        if self == Self::Text {
+            eprintln!("{text}");
+        }
+    }
+
     /// Says to people that something is done; scripts have the exit code.
     pub(super) fn done(self, text: &str) {
         if self == Self::Text {

@@ -20,7 +20,7 @@ use super::host::SystemEntropy;
 use super::installation::Installation;
 use super::oidc::Oidc;
 use super::outbound::HttpFetcher;
-use super::settings::{KeptSettings, Settings};
+use super::settings::{BrokerSettings, KeptSettings, Settings, StoreSettings};
 use super::stores::Stores;
 use super::webhooks::Webhooks;
 use super::{Failure, log, stores};
@@ -103,6 +103,15 @@ impl Running {
         let Stores { store, blobs, upkeep } =
             stores::open(&settings.store, &settings.files, &installation).await?;
         let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
+        if let (StoreSettings::Postgres(_), BrokerSettings::External(broker)) =
+            (&settings.store, &settings.broker)
+            && broker.share_group.is_none()
+        {
+            tracing::warn!(
+                "mqtt.share_group is not set: this server hears every message, and so would each other server on this \
+                 database, and answer it again; set the same group on all before there are two"
+            );
+        }
         let (signer, public) = installation.assignment_signer()?;
         let mut builder = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy));
         if let Some(upkeep) = upkeep {
@@ -137,6 +146,17 @@ impl Running {
                 };
                 Failure::caused("the store cannot be read", &why, way_out)
             })?;
+        let unaware = server.products_unaware_of(public.key()).await;
+        for product in
+            unaware.map_err(|why| Failure::caused("the store cannot be read", &why, "look at the store"))?
+        {
+            tracing::error!(
+                %product,
+                key = %public,
+                "devices of this product believe nothing that this server says: the product's newest root does not name the \
+                 key in assignment-key.pem; copy that file from a server that they believe, or bring a root with this key"
+            );
+        }
         devices.enrol_with(&server);
         let first = first_administrator(&server, first).await?;
         let webhooks = settings.webhook.as_ref();

@@ -434,6 +434,22 @@ pub enum SettingError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// The file that it names cannot be read.
+    #[error(
+        "the setting `{key}` is {value:?}, from {from}; allowed is {allowed}, and that cannot be read: {why}"
+    )]
+    Unreadable {
+        /// Which setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// Where it comes from.
+        from: Source,
+        /// What is allowed.
+        allowed: &'static str,
+        /// Why.
+        why: std::io::Error,
+    },
     /// There is no such setting.
     #[error("there is no setting `{key}`, found in {from}; allowed are {allowed}")]
     Unknown {
@@ -767,14 +783,6 @@ impl Layers {
         let secret_file =
             self.read("webhook.secret_file", |text| Path::new(text).is_file().then(|| PathBuf::from(text)))?;
         Ok(Some(WebhookSettings { url, secret_file }))
-    }
-
-    /// A file that has to be there, or none.
-    fn existing_file(&self, key: &'static str) -> Result<Option<PathBuf>, SettingError> {
-        self.read(key, |text| match text {
-            "" => Some(None),
-            text => Path::new(text).is_file().then(|| Some(PathBuf::from(text))),
-        })
     }
 }
 

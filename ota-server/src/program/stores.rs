@@ -205,9 +205,13 @@ pub(super) async fn connect(settings: &PostgresSettings) -> Result<PostgresStore
                 "start a server of a fitting version, or bring the tables up to date by starting one with \
                  store.upgrade set to at-start and a user who may change them"
             }
+            _ if settings.ca.is_none() => {
+                "check that the database runs, that store.postgres names it, and what its user may do; for a \
+                 connection with TLS name the authorities of its certificate with store.postgres_ca; start again then"
+            }
             _ => {
-                "check that the database runs, that store.postgres names it, and what its user may do; start \
-                 again then"
+                "check that the database runs, that store.postgres names it, what its user may do, and that \
+                 store.postgres_ca holds the authorities of its certificate; start again then"
             }
         };
         Failure::caused("cannot use the database of store.postgres", &why, way_out)

@@ -343,7 +343,7 @@ fn tell(share: Share) {
     match share {
         Share::Taken => tracing::info!("the store answers again: messages are taken again"),
         Share::Left => {
-            tracing::warn!("the store does not answer: messages are left to servers that it answers")
+            tracing::warn!("the store does not answer: messages are left to the others, if it answers them")
         }
     }
 }

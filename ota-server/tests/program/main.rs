@@ -90,10 +90,36 @@ fn wrong_use_has_its_own_exit_codes_and_a_way_out() {
         "{}",
         wrong.stderr
     );
+    let wrong = ota.run(&["serve", "--mqtt-ca", "nowhere.pem"]);
+    assert_eq!(wrong.code, 1);
+    let words =
+        ["`mqtt.ca` is \"nowhere.pem\", from the flag --mqtt-ca; allowed is", "be read: No such file"];
+    assert!(words.iter().all(|words| wrong.stderr.contains(words)), "{}", wrong.stderr);
     assert_eq!(ota.run(&["no-such-command"]).code, 2);
     let nobody = ota.run(&["--server", "http://127.0.0.1:9", "login"]);
     assert_eq!(nobody.code, 3);
     assert!(nobody.stderr.contains("ota serve"), "{}", nobody.stderr);
+}
+
+#[test]
+fn a_server_whose_word_devices_do_not_believe_says_so_when_it_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.good(&["init", "pump", "--keys", "keys"]);
+    let token = admin.good(&["person", "token", "administrator"]);
+    assert_eq!(token.trim().matches("ota_").count(), 1);
+    assert_eq!(token.lines().count(), 1, "what is put into a variable is the token alone");
+    server.stop();
+    let log = folder.path().join("log");
+    let says =
+        || std::fs::read_to_string(&log).unwrap().contains("does not name the key in assignment-key.pem");
+    Server::start_logging(folder.path(), &log).stop();
+    assert!(!says());
+    // As somebody does who sets up another server without copying the key.
+    std::fs::remove_file(folder.path().join("data/assignment-key.pem")).unwrap();
+    Server::start_logging(folder.path(), &log).stop();
+    assert!(says());
 }
 
 #[test]

@@ -111,10 +111,9 @@ impl EnrolmentCommand {
             }
             Self::Token { common, uses } => {
                 let made = common.enrol(context, ProofInput::Token { uses })?;
-                format.show(&made, |made| {
-                    let token = made.token.as_deref().unwrap_or_default();
-                    format!("{token}\n\ngood for {uses} devices; it is not shown again")
-                })
+                format.show(&made, |made| made.token.clone().unwrap_or_default())?;
+                format.beside(&format!("good for {uses} devices; it is not shown again"));
+                Ok(())
             }
             Self::Remove { product, id } => {
                 client.tell(Method::DELETE, &format!("{}/{}", path(&product), segment(&id)), &())?;

@@ -101,11 +101,10 @@ impl PersonCommand {
                 let input = TokenInput { expires_in: Some(expires_in), ..TokenInput::default() };
                 let token: TokenView =
                     client.post(&format!("/api/v1/people/{}/tokens", segment(&name)), &input)?;
-                format.show(&token, |token| {
-                    let until =
-                        token.expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
-                    format!("{}\n\ngood {until}; it is not shown again", token.token)
-                })
+                format.show(&token, |token| token.token.clone())?;
+                let until = token.expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
+                format.beside(&format!("good {until}; it is not shown again"));
+                Ok(())
             }
             Self::Invite { name } => {
                 let invitation: InvitationView =
@@ -113,9 +112,11 @@ impl PersonCommand {
                 format.show(&invitation, |invitation| {
                     // A server that was not told what people call it leaves that out.
                     let host = if invitation.link.starts_with('/') { client.address() } else { "" };
-                    let until = when(invitation.expires);
-                    format!("{host}{}\n\ngood once, until {until}; it is not shown again", invitation.link)
-                })
+                    format!("{host}{}", invitation.link)
+                })?;
+                let until = when(invitation.expires);
+                format.beside(&format!("good once, until {until}; it is not shown again"));
+                Ok(())
             }
             Self::Tokens { name } => {
                 let tokens: Items<TokenLine> =

@@ -1,12 +1,14 @@
 //! What the settings say of where things are kept: records in a file or a database, uploaded files in a folder or a bucket.
 
 use core::fmt;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ota_storage::postgres::Upgrade;
 
 use super::values::public_url;
-use super::{Layers, SettingError};
+use super::{Layers, Setting, SettingError};
 
 /// Where records are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +71,25 @@ pub enum Secrets {
 }
 
 impl Layers {
+    /// A file that has to be there and readable, or none.
+    pub(super) fn existing_file(&self, key: &'static str) -> Result<Option<PathBuf>, SettingError> {
+        let (text, from) = self.text(key);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let opened = File::open(text).and_then(|file| {
+            let is_file = file.metadata()?.is_file();
+            if is_file { Ok(()) } else { Err(io::Error::other("it is no file")) }
+        });
+        match opened {
+            Ok(()) => Ok(Some(text.into())),
+            Err(why) => {
+                let allowed = Setting::by_key(key).map_or("", |setting| setting.allowed);
+                Err(SettingError::Unreadable { key, value: text.to_owned(), from, allowed, why })
+            }
+        }
+    }
+
     /// Where records are kept.
     pub(super) fn store(&self) -> Result<StoreSettings, SettingError> {
         let ca = self.existing_file("store.postgres_ca")?;
