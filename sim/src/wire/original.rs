@@ -25,8 +25,6 @@ pub const FIRMWARE: &str = "firmware.bin";
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long the client waits before it connects again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a read waits before whoever watches the device is asked.
-const BEAT: Duration = Duration::from_millis(20);
 
 /// A file of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +52,8 @@ pub struct Original {
     pub chunk_bytes: u32,
     /// What it does with new firmware.
     pub firmware: FirmwareHabit,
+    /// How long a read waits before whoever watches the device is asked: thousands of devices in one process beat slowly.
+    pub beat: Duration,
     /// How it writes its messages.
     pub writing: Writing,
     /// Requests for chunks that were answered, over all connections.
@@ -154,6 +154,7 @@ impl Original {
             files: names.iter().map(|&name| (name.to_owned(), held.clone())).collect(),
             chunk_bytes: 1024,
             firmware: FirmwareHabit::Restarts,
+            beat: Duration::from_millis(20),
             writing: Writing::InTwoParts,
             chunks: 0,
             lists: Vec::new(),
@@ -394,7 +395,7 @@ impl Wire {
                 Some(tls)
             }
         };
-        tcp.set_read_timeout(Some(BEAT))?;
+        tcp.set_read_timeout(Some(device.beat))?;
         let stream: Box<dyn Stream> = match tls {
             None => Box::new(tcp),
             Some(tls) => Box::new(StreamOwned::new(tls, tcp)),

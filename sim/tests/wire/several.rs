@@ -299,7 +299,8 @@ impl Originals {
         let Scale { devices, .. } = world.scale;
         let originals = devices - world.scale.originals()..devices;
         let threads = originals.map(|number| {
-            let device = Original::new(&name(number), "none", world.broker.address(), &["app.bin"]);
+            let mut device = Original::new(&name(number), "none", world.broker.address(), &["app.bin"]);
+            device.beat = Duration::from_millis(250);
             let (stop, crashed, scale) = (Arc::clone(&stop), crashed.clone(), world.scale);
             std::thread::spawn(move || in_hands(device, scale, &stop, &crashed))
         });
