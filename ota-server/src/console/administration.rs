@@ -68,7 +68,7 @@ pub(super) async fn show(State(api): State<Api>, viewer: Viewer) -> Result<Respo
                                 tr {
                                     th scope="row" { a href=(product_path(id)) { (product.title) } div.quiet.small.mono { (id) } }
                                     td.number { (count(product.next_ordinal)) }
-                                    td { @if product.root.0 == 0 { (badge(Tone::Warn, "none yet")) } @else { "version " (product.root) } }
+                                    td { @if product.root.0 == 0 { (badge(Tone::Warn, "none yet")) } @else { a href=(format!("{}/keys", product_path(id))) { "version " (product.root) span.visually-hidden { " of " (id) } } } }
                                     td.number { (product.approvals_min) }
                                     td.number { @if product.quarantine_after == 0 { "never" } @else { (product.quarantine_after) " failures" } }
                                     td data-key=(product.created.0) { (time(&viewer, product.created)) }

@@ -24,6 +24,7 @@ mod enrolments;
 mod form;
 mod groups;
 mod home;
+mod keys;
 mod new_campaign;
 mod overview;
 mod page;

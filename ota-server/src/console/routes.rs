@@ -5,7 +5,7 @@ use axum::routing::{get, post};
 
 use super::{
     administration, approvals, assets, audit, campaign, device, edit_campaign, enrolments, groups, home,
-    new_campaign, product, release, sign_in, stop, upload,
+    keys, new_campaign, product, release, sign_in, stop, upload,
 };
 use crate::http::Api;
 
@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/products/{product}/releases/new", get(upload::show).post(upload::make))
         .route("/products/{product}/groups", get(groups::show).post(groups::set))
         .route("/products/{product}/groups/remove", post(groups::remove))
+        .route("/products/{product}/keys", get(keys::show))
         .route("/products/{product}/enrolments", get(enrolments::show).post(enrolments::enrol))
         .route("/products/{product}/enrolments/{enrolment}/remove", post(enrolments::remove))
         .route("/products/{product}/campaigns", get(product::campaigns))

@@ -65,6 +65,7 @@ async fn every_page_is_accessible_in_light_and_dark() {
         ("groups", "/products/lamp/groups".to_owned()),
         ("group", "/products/lamp/devices?group=the%20first%20ten".to_owned()),
         ("enrolments", "/products/lamp/enrolments".to_owned()),
+        ("keys", "/products/lamp/keys".to_owned()),
         ("release", format!("/releases/{release}")),
         ("withdraw", format!("/releases/{release}/withdraw")),
         ("approvals", "/approvals".to_owned()),
