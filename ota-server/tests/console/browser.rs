@@ -29,6 +29,13 @@ pub(crate) enum Key {
     Down,
 }
 
+/// Whether the server can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    There,
+    Gone,
+}
+
 /// Whether pages run their scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scripts {
@@ -196,6 +203,15 @@ impl Browser {
     pub(crate) async fn scripts(&self, scripts: Scripts) {
         let value = scripts == Scripts::Off;
         self.cdp("Emulation.setScriptExecutionDisabled", json!({ "value": value })).await;
+    }
+
+    /// Cuts the browser off, or lets it reach the server again.
+    pub(crate) async fn network(&self, network: Network) {
+        let offline = network == Network::Gone;
+        let conditions =
+            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.cdp("Network.enable", json!({})).await;
+        self.cdp("Network.emulateNetworkConditions", conditions).await;
     }
 
     /// Presses a key.

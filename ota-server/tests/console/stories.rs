@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use ota_core::number::ReleaseId;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Network};
 use crate::devices::{self, Fate};
 use crate::support::{World, envelope, gate, machine, plan};
 
@@ -173,6 +173,12 @@ async fn a_failing_gate_pauses_and_each_device_tells_why() {
     browser.sign_out().await;
     // Olga wants to stop it: first she is told what that does, then asked why.
     browser.sign_in("olga").await;
+    browser.go(&format!("/campaigns/{campaign}")).await;
+    browser.until_it_says("They cannot be tried again yet: the gate of their stage still judges them.").await;
+    assert!(!browser.has("#verb-retry").await, "there is nothing to retry");
+    browser.go(&format!("/campaigns/{campaign}/retry")).await;
+    browser.until_it_says("Nothing now: no device that has failed can get another offer.").await;
+    assert!(!browser.has("main form").await, "there is nothing to retry");
     browser.go(&format!("/campaigns/{campaign}/stop")).await;
     browser.until_it_says("It cannot be started again.").await;
     browser.click("main form button.first").await;
@@ -257,6 +263,27 @@ async fn what_is_wrong_with_a_form_stands_beside_the_field_and_what_was_typed_st
     assert!(said(&browser, "expires").await.contains("over"));
     assert!(said(&browser, "epoch").await.contains("number from 0"));
     assert!(said(&browser, "hardware").await.contains("at least one"));
+    browser.photograph("story-refused").await;
+    browser.width(360).await;
+    browser.photograph("story-refused-narrow").await;
+    browser.driver.clone().quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_cannot_be_renewed_says_so_and_goes_on_afterwards() {
+    let world = World::new().await;
+    let Some(browser) = Browser::open(&world).await else { return };
+    world.register(&names(2)).await;
+    browser.sign_in("vera").await;
+    browser.until_it_says("Live, as of").await;
+    browser.network(Network::Gone).await;
+    browser.until_it_says("No connection: what you see may be old. Trying again.").await;
+    browser.until_it_says("Street lamp").await;
+    browser.photograph("story-cut-off").await;
+    browser.network(Network::There).await;
+    world.register(&names(3)[2..]).await;
+    browser.until_it_says("Live, as of").await;
+    browser.until("return document.querySelector('#fleet-tiles dd').textContent.trim() === '3'").await;
     browser.driver.clone().quit().await.unwrap();
 }
 

@@ -77,7 +77,7 @@ impl World {
         )
         .signer(Arc::new(KeySigner::for_all(key(4))))
         // A chart has something to draw within seconds.
-        .config(Config { sample_every: Millis(500), ..Config::default() })
+        .config(Config { sample_every: Millis(500), course_every: Millis(500), ..Config::default() })
         .start()
         .await
         .unwrap();

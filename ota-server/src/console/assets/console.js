@@ -80,7 +80,7 @@ async function refresh() {
       if (focused && document.activeElement !== focused) (focused.isConnected ? focused : part).focus({ preventScroll: true });
     }
     failures = 0;
-    if (sign) { sign.className = "live on"; sign.textContent = `Live, as of ${new Date().toLocaleTimeString()}`; }
+    if (sign) { sign.className = "live on"; sign.textContent = `Live, as of ${new Date().toLocaleTimeString("en-GB", { timeZone: zone })}`; }
   } catch {
     failures += 1;
     if (sign) { sign.className = "live off"; sign.textContent = "No connection: what you see may be old. Trying again."; }
