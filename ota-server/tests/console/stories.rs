@@ -174,10 +174,10 @@ async fn a_failing_gate_pauses_and_each_device_tells_why() {
     // Olga wants to stop it: first she is told what that does, then asked why.
     browser.sign_in("olga").await;
     browser.go(&format!("/campaigns/{campaign}")).await;
-    browser.until_it_says("They cannot be tried again yet: the gate of their stage still judges them.").await;
+    browser.until_it_says("can try again yet: the gate of their stage still judges").await;
     assert!(!browser.has("#verb-retry").await, "there is nothing to retry");
     browser.go(&format!("/campaigns/{campaign}/retry")).await;
-    browser.until_it_says("Nothing now: no device that has failed can get another offer.").await;
+    browser.until_it_says("None of the devices that have failed can try again yet").await;
     assert!(!browser.has("main form").await, "there is nothing to retry");
     browser.go(&format!("/campaigns/{campaign}/stop")).await;
     browser.until_it_says("It cannot be started again.").await;

@@ -28,8 +28,9 @@ use crate::server::ProgressReport;
 
 /// How often the page looks again, in seconds.
 const EVERY_S: u32 = 3;
-/// How many failed attempts are grouped for one page.
-const FAILURES_MAX: usize = 5000;
+/// How many failed attempts are grouped for one page. Everybody who watches has them read anew every few seconds; how many
+/// devices failed by which cause is counted for all of them beside that.
+const FAILURES_MAX: usize = 2000;
 /// Devices of one page of a list.
 const PAGE: usize = 100;
 

@@ -101,7 +101,7 @@ pub(super) fn failures(groups: &[FailureGroup], is_partial: bool) -> Markup {
                         th scope="col" data-sort { "Hardware" } th.number scope="col" data-sort { "Devices" }
                     } }
                     tbody {
-                        @for group in groups {
+                        @for group in &groups {
                             tr {
                                 th scope="row" { (cause(group.cause)) div.quiet.small { (advice(group.cause)) } }
                                 td { @match &group.former { Some(text) => { span.mono { (text) } } None => { span.quiet { "never released" } } } }
@@ -112,7 +112,7 @@ pub(super) fn failures(groups: &[FailureGroup], is_partial: bool) -> Markup {
                     }
                 }
             }
-            @if is_partial { p.quiet { "Only some of the failed attempts were looked at; there are more." } }
+            @if is_partial { p.quiet { "Of the first " (parts::devices(groups.iter().map(|group| group.devices).sum())) " that were looked at; there are more." } }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::console::form::{Fields, Wrong, field};
 use crate::console::home::Counts;
 use crate::console::page::{Area, Page};
 use crate::console::parts::{campaign_path, count, devices, ppm, release_path};
-use crate::console::trouble::Trouble;
+use crate::console::trouble::{Trouble, sentence};
 use crate::console::verb::Command;
 use crate::console::viewer::Viewer;
 use crate::http::Api;
@@ -168,7 +168,7 @@ pub(super) fn buttons(viewer: &Viewer, id: CampaignId, report: &ProgressReport) 
             Verb::Consent => campaign.progress.amendment.as_ref().is_some_and(wants_it),
             _ => false,
         };
-        let is_idle = *verb == Verb::Retry && Failed::of(report).again == 0;
+        let is_idle = *verb == Verb::Retry && report.retryable().is_err();
         verb.fits(campaign) && !is_idle && !is_own && viewer.may(verb.action(), &campaign.product)
     };
     let may_edit =
@@ -254,7 +254,7 @@ async fn page(
     let campaign = &report.campaign;
     let release = server.release(&viewer.by, &campaign.release).await?;
     let effects = effects(verb, report);
-    let is_idle = verb == Verb::Retry && Failed::of(report).again == 0;
+    let is_idle = verb == Verb::Retry && report.retryable().is_err();
     let title = format!("{} {}", verb.title(), campaign.title);
     let body = html! {
         section.panel.form {
@@ -357,62 +357,24 @@ fn effects(verb: Verb, report: &ProgressReport) -> Vec<String> {
     }
 }
 
-/// Devices that have failed, by whether they may try again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Failed {
-    /// May try again now.
-    again: u64,
-    /// Are judged by the gate of their stage still.
-    judged: u64,
-}
-
-impl Failed {
-    fn of(report: &ProgressReport) -> Self {
-        let mut all = Self::default();
-        for (stage, shown) in super::stages::evidence(report) {
-            match can_retry_stage(&report.campaign, stage) {
-                Ok(()) => all.again += shown.failed_in_all(),
-                Err(_) => all.judged += shown.failed_in_all(),
-            }
-        }
-        all
-    }
-}
-
 /// Why the devices that have failed cannot be tried again, for whoever looks for the button.
 pub(super) fn why_no_retry(viewer: &Viewer, report: &ProgressReport) -> Markup {
-    let campaign = &report.campaign;
-    let Failed { again, judged } = Failed::of(report);
-    let is_sought = again == 0 && judged > 0 && viewer.may(Verb::Retry.action(), &campaign.product);
-    let why = match campaign.state {
-        CampaignState::Stopped => "They cannot be tried again: the campaign is stopped for good.",
-        _ => "They cannot be tried again yet: the gate of their stage still judges them.",
-    };
-    html! { @if is_sought { p.quiet id="why-no-retry" { (why) } } }
+    let is_sought =
+        Counts::of(report).failed > 0 && viewer.may(Verb::Retry.action(), &report.campaign.product);
+    let why = report.retryable().err().filter(|_| is_sought);
+    html! { @if let Some(why) = why { p.quiet id="why-no-retry" { (sentence(&why.to_string())) } } }
 }
 
 /// The same for trying again what has failed: not what a gate still judges.
 fn retry_effects(report: &ProgressReport) -> Vec<String> {
-    let Failed { again, judged } = Failed::of(report);
-    let left_alone = match (report.campaign.state, judged) {
-        (CampaignState::Stopped, _) => {
-            "The campaign is stopped for good: nothing is offered by it any more.".to_owned()
-        }
-        (_, 0) => "No device has failed whose stage is still judged.".to_owned(),
-        _ => format!(
-            "{} that have failed in the present stage are left alone: its gate still judges them.",
-            devices(judged)
-        ),
-    };
-    if again == 0 {
-        return vec!["Nothing now: no device that has failed can get another offer.".to_owned(), left_alone];
+    match report.retryable() {
+        Ok(again) => vec![
+            format!("{} that have failed get another offer when they check in next.", devices(again)),
+            "Those whose stage is still judged by its gate are left alone, and so are those that are quarantined or revoked.".to_owned(),
+            "Their failures no longer count among those of the campaign.".to_owned(),
+        ],
+        Err(why) => vec!["Nothing now.".to_owned(), sentence(&why.to_string())],
     }
-    vec![
-        format!("{} that have failed get another offer when they check in next.", devices(again)),
-        left_alone,
-        "Devices that are quarantined or revoked are left alone as well.".to_owned(),
-        "Their failures no longer count among those of the campaign.".to_owned(),
-    ]
 }
 
 /// The same for changes of a running campaign.
