@@ -50,6 +50,8 @@ use crate::rules::permission::Principal;
 /// Unfinished uploads of one server, and of one person.
 const UPLOADS_MAX: usize = 32;
 const UPLOADS_OF_ONE_MAX: usize = 16;
+/// Finished uploads that are remembered, for whoever did not hear of it; those that rested longest are forgotten first.
+const FINISHED_MAX: usize = 32;
 /// Files that are sent in one request at a time, and of one person. With parts of 5 MiB, as object stores want them, each
 /// takes up to 30 MiB of memory for itself and its block map; in a folder 2 MiB.
 const AT_ONCE_MAX: usize = 8;
@@ -100,21 +102,24 @@ struct Entry {
     /// Whoever takes it to the store of files holds it.
     finishing: tokio::sync::Mutex<()>,
     touched: Mutex<Instant>,
+    is_finished: AtomicBool,
 }
 
 impl Entry {
     fn new(product: ProductIdBuf, staged: Staged) -> Self {
+        let is_finished = staged.about().content.is_some();
         Self {
             owner: staged.about().owner.clone(),
             product,
             unit: staged.about().unit,
             sha256: staged.about().sha256.clone(),
-            arrived: AtomicU64::new(if staged.about().content.is_some() { 0 } else { staged.offset() }),
+            arrived: AtomicU64::new(if is_finished { 0 } else { staged.offset() }),
             staged: Arc::new(Mutex::new(staged)),
             latest: AtomicU64::new(0),
             overtaken: Notify::new(),
             finishing: tokio::sync::Mutex::new(()),
             touched: Mutex::new(Instant::now()),
+            is_finished: AtomicBool::new(is_finished),
         }
     }
 
@@ -282,8 +287,9 @@ impl Uploads {
     }
 
     fn demand_room(all: &HashMap<String, Arc<Entry>>, owner: &str) -> Result<(), Problem> {
-        let own = all.values().filter(|one| one.owner == owner).count();
-        if all.len() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
+        let unfinished = || all.values().filter(|one| !one.is_finished.load(Ordering::SeqCst));
+        let own = unfinished().filter(|one| one.owner == owner).count();
+        if unfinished().count() >= UPLOADS_MAX || own >= UPLOADS_OF_ONE_MAX {
             let why = "too many uploads are unfinished: go on with them or remove them";
             return Err(Problem::too_many(why, 60));
         }
@@ -295,6 +301,21 @@ impl Uploads {
         Self::demand_room(&all, &entry.owner)?;
         all.insert(id.to_owned(), entry);
         Ok(())
+    }
+
+    /// Forgets a finished upload where more are remembered than may be.
+    async fn forget_oldest(&self) -> Result<(), Problem> {
+        let oldest = {
+            let mut all = self.all();
+            let finished = all.iter().filter(|(_, one)| one.is_finished.load(Ordering::SeqCst));
+            let count = finished.clone().count();
+            let oldest = finished.min_by_key(|(_, one)| one.touched()).map(|(id, _)| id.clone());
+            oldest.filter(|_| count > FINISHED_MAX).and_then(|id| all.remove(&id))
+        };
+        match oldest {
+            Some(entry) => entry.drop_all().await,
+            None => Ok(()),
+        }
     }
 
     /// Whether the disk may take so much more for what is unfinished. A few requests at a time may each add what they
@@ -403,8 +424,14 @@ pub(super) async fn begin(
     let (owner, content) = (by.name().to_owned(), None);
     let about = About { owner, product: product.to_string(), unit, sha256, offset: 0, content };
     if let Some((id, entry)) = api.uploads.begun_before(&about) {
-        entry.touch();
-        return Ok(Created(entry.view(id).await?));
+        let view = entry.view(id).await?;
+        if is_there(&api, &view).await? {
+            entry.touch();
+            return Ok(Created(view));
+        }
+        // What it has become was removed from the store of files meanwhile.
+        api.uploads.all().remove(&view.id);
+        entry.drop_all().await?;
     }
     Uploads::demand_room(&api.uploads.all(), by.name())?;
     let random = hex(&api.server.random::<16>());
@@ -421,6 +448,19 @@ pub(super) async fn begin(
     }
     tokio::spawn(Uploads::watch(Arc::downgrade(&api.uploads), id.clone(), api.uploads.idle_max));
     Ok(Created(UploadView { id, offset: 0, content: None }))
+}
+
+/// Whether there is something to go on with: what has arrived, or all that it has become.
+async fn is_there(api: &Api, view: &UploadView) -> Result<bool, Problem> {
+    let Some(content) = &view.content else { return Ok(true) };
+    let map = content.block_map.as_ref().map(|map| &map.sha256);
+    for digest in core::iter::once(&content.sha256).chain(map) {
+        let Some(digest) = Sha256Digest::from_hex(digest) else { return Ok(false) };
+        if !api.server.has_content(&digest).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Tells how much has arrived. Whatever is told stays, even if the server is killed.
@@ -570,11 +610,15 @@ async fn finish(api: Api, by: Principal, id: UploadId, entry: Arc<Entry>) -> Res
                 tracing::warn!(%why, "a complete upload will be forgotten with this process");
             }
             entry.arrived.store(0, Ordering::SeqCst);
+            entry.is_finished.store(true, Ordering::SeqCst);
         }
         Err(_) => entry.with(Staged::reopen).await?,
     }
     entry.touch();
     drop(finishing);
+    if let Err(Problem { detail, .. }) = api.uploads.forget_oldest().await {
+        tracing::warn!(why = detail, "a finished upload is not forgotten");
+    }
     outcome
 }
 

@@ -207,6 +207,25 @@ fn nobody_begins_uploads_without_end() {
     assert_eq!(ask(), 429);
 }
 
+#[test]
+fn finished_uploads_keep_nobody_from_beginning_others_and_the_oldest_are_forgotten() {
+    const REMEMBERED: usize = 32;
+    let (world, people) = world(Options::default());
+    let token = people.developer.as_str();
+    let finished: Vec<String> = (0..REMEMBERED + 2)
+        .map(|_| {
+            let path = begin(&world, token);
+            send(&world, &path, token, (0, "?1"), b"the same for all of them").good();
+            path
+        })
+        .collect();
+    let is_known = |path: &String| world.ask("get", path, Some(token), &Value::Null).status == 200;
+    let known: Vec<bool> = finished.iter().map(is_known).collect();
+    assert_eq!(known.iter().filter(|is_known| **is_known).count(), REMEMBERED);
+    assert!(!known[0] && !known[1] && known[REMEMBERED + 1]);
+    assert_eq!(walk(&world.folder.path().join("staging")).len(), REMEMBERED);
+}
+
 fn sha256(bytes: &[u8]) -> String {
     let mut hasher = SoftSha256::new();
     hasher.update(bytes);
@@ -243,6 +262,14 @@ fn whoever_begins_the_same_file_again_goes_on_with_it() {
     // Nothing of it has to be sent again.
     let again = begin_of(&world, token, "unit=256", &bytes);
     assert_eq!((&again["id"], &again["content"]), (&begun["id"], &done["content"]));
+    // Unless it was removed from the store of files.
+    for file in walk(&world.folder.path().join("files")) {
+        std::fs::remove_file(file).unwrap();
+    }
+    let anew = begin_of(&world, token, "unit=256", &bytes);
+    assert!(anew["id"] != begun["id"] && anew["offset"] == 0 && anew["content"].is_null(), "{anew}");
+    let done_again = send(&world, &path_of(&anew), token, (0, "?1"), &bytes).good().json();
+    assert_eq!(done_again["content"], done["content"]);
     for wrong in ["", "00", &"g".repeat(64), &"A".repeat(64)] {
         let path = format!("/api/v1/products/p/uploads?sha256={wrong}");
         world.ask("post", &path, Some(token), &Value::Null).problem(422);

@@ -191,6 +191,15 @@ impl Server {
         self.permit(principal, Action::DraftRelease, product).map(drop)
     }
 
+    /// Whether these bytes lie in the store of files.
+    ///
+    /// # Errors
+    /// [`CommandError::Store`].
+    #[cfg(feature = "http")]
+    pub(crate) async fn has_content(&self, digest: &Sha256Digest) -> Result<bool, CommandError> {
+        Ok(self.inner.blobs.size(digest).await?.is_some())
+    }
+
     pub(in crate::server) async fn put_blob(&self, bytes: Vec<u8>) -> Result<Sha256Digest, CommandError> {
         let mut upload = self.inner.blobs.upload().await?;
         upload.write(bytes.into()).await?;
