@@ -293,6 +293,17 @@ async fn admitted(api: &Api, mut request: Request) -> Result<Request, Problem> {
     Ok(request)
 }
 
+/// Whoever shows this token or this session, as they are recorded by now.
+///
+/// # Errors
+/// [`Problem`] if it is not good, or cannot be told.
+pub(super) async fn shown_by(api: &Api, headers: &HeaderMap) -> Result<Option<Principal>, Problem> {
+    match bearer(headers)? {
+        Some(token) => by_token(api, token).await.map(Some),
+        None => Ok(by_cookie(api, headers).await?.map(|identity| identity.by)),
+    }
+}
+
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = match (values.next(), values.next()) {

@@ -2,7 +2,8 @@
 //!
 //! However many people look at one thing, it is read once every two seconds and written down once; each viewer holds a place in
 //! line for the newest text and nothing else. So memory does not grow with slow viewers, and a viewer that falls behind skips.
-//! Streams end after a while: the browser comes back by itself, and shows anew who it is.
+//! Streams end after a while: the browser comes back by itself, and shows anew who it is. They end earlier for whoever may not
+//! look any more: that is asked before each event, so what was taken from somebody shows them nothing.
 
 use core::convert::Infallible;
 use core::marker::PhantomData;
@@ -12,6 +13,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -28,7 +30,7 @@ use super::auth::Caller;
 use super::body::{CampaignView, FleetLineView, FleetView};
 use super::input::{Ask, Id};
 use super::openapi::{Answer, Operation};
-use super::{Api, Problem};
+use super::{Api, Problem, auth};
 use crate::rules::permission::{Action, Principal, Scope, permit};
 use crate::server::{CommandError, Server};
 
@@ -154,20 +156,42 @@ impl Viewer {
     }
 }
 
-/// A stream of events named `state`, each with a whole `V` in JSON.
-pub(super) struct Events<V>(Viewer, PhantomData<V>);
+/// Who looks at what, by what they have shown.
+struct Pass {
+    api: Api,
+    shown: HeaderMap,
+    product: ProductIdBuf,
+}
 
-impl<V> Events<V> {
-    const fn new(viewer: Viewer) -> Self {
-        Self(viewer, PhantomData)
+impl Pass {
+    fn new(api: Api, headers: &HeaderMap, product: ProductIdBuf) -> Self {
+        let proofs = [header::AUTHORIZATION, header::COOKIE];
+        let shown = headers.iter().filter(|(name, _)| proofs.contains(name));
+        Self { api, shown: shown.map(|(name, value)| (name.clone(), value.clone())).collect(), product }
     }
+
+    /// Whether it is still good. A store that cannot tell ends the stream like one that says no: its viewer comes again.
+    async fn is_good(&self) -> bool {
+        let Ok(Some(by)) = auth::shown_by(&self.api, &self.shown).await else { return false };
+        permit(&by, Action::View, Scope::Product(&self.product)).is_ok()
+    }
+}
+
+/// A stream of events named `state`, each with a whole `V` in JSON.
+pub(super) struct Events<V> {
+    viewer: Viewer,
+    pass: Pass,
+    content: PhantomData<V>,
 }
 
 impl<V> IntoResponse for Events<V> {
     fn into_response(self) -> Response {
-        let events = stream::unfold(self.0, |mut viewer| async move {
+        let events = stream::unfold((self.viewer, self.pass), |(mut viewer, pass)| async move {
             let text = viewer.next().await?;
-            Some((Ok::<_, Infallible>(Event::default().event("state").data(&*text)), viewer))
+            if !pass.is_good().await {
+                return None;
+            }
+            Some((Ok::<_, Infallible>(Event::default().event("state").data(&*text)), (viewer, pass)))
         });
         Sse::new(events).keep_alive(KeepAlive::default()).into_response()
     }
@@ -218,10 +242,12 @@ pub(super) async fn campaign(
     Caller(by): Caller,
     Id(id): Id<CampaignId>,
     Ask(watching): Ask<Watching>,
+    headers: HeaderMap,
 ) -> Result<Events<CampaignView>, Problem> {
     let life = watching.life()?;
-    api.server.progress(&by, id).await?;
-    Ok(Events::new(api.live.join(&api.server, Topic::Campaign(id), life)?))
+    let product = api.server.progress(&by, id).await?.campaign.product;
+    let viewer = api.live.join(&api.server, Topic::Campaign(id), life)?;
+    Ok(Events { viewer, pass: Pass::new(api, &headers, product), content: PhantomData })
 }
 
 pub(super) async fn product(
@@ -229,9 +255,11 @@ pub(super) async fn product(
     Caller(by): Caller,
     Id(id): Id<ProductIdBuf>,
     Ask(watching): Ask<Watching>,
+    headers: HeaderMap,
 ) -> Result<Events<FleetView>, Problem> {
     let life = watching.life()?;
     permit(&by, Action::View, Scope::Product(&id)).map_err(CommandError::from)?;
     api.server.product(&by, &id).await?;
-    Ok(Events::new(api.live.join(&api.server, Topic::Product(id), life)?))
+    let viewer = api.live.join(&api.server, Topic::Product(id.clone()), life)?;
+    Ok(Events { viewer, pass: Pass::new(api, &headers, id), content: PhantomData })
 }

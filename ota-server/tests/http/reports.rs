@@ -4,9 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use ota_server::http::Options;
+use ota_server::http::body::RoleBody;
 use serde_json::{Value, json};
 
-use crate::support::{People, World, product, release};
+use crate::support::{DAY, People, World, product, release};
 
 fn world_with_devices() -> (World, People) {
     let world = World::new(Options::default());
@@ -146,6 +147,47 @@ fn a_live_view_ends_as_soon_as_it_was_asked_to() {
     for wrong in ["seconds=0", "seconds=901", "seconds=x", "minutes=1"] {
         get(&world, &people, &format!("{path}?{wrong}")).problem(422);
     }
+}
+
+/// What comes until an event has come, or the stream has ended.
+fn next_event(stream: &mut TcpStream) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    // Events and the comments between them come in pieces of their own; one of no length ends them.
+    let is_over = |text: &str| text == "0\r\n\r\n" || text.ends_with("\r\n0\r\n\r\n");
+    let is_event = |text: &str| text.contains("event: state\n") && text.ends_with("\n\n\r\n");
+    while !is_over(&text) && !is_event(&text) {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1, "it broke off: {text}");
+        text.push(char::from(byte[0]));
+    }
+    text
+}
+
+#[test]
+fn a_live_view_shows_nothing_more_to_whoever_may_not_look_any_more() {
+    let (world, people) = world_with_devices();
+    let release = release(&world, &people, "p", "1", b"one");
+    let content = |title: &str| json!({ "title": title, "release": release, "target": "everyone" });
+    let made =
+        world.ask("post", "/api/v1/products/p/campaigns", Some(&people.operator), &content("a")).good();
+    let path = format!("/api/v1/campaigns/{}", made.json()["id"]);
+    let watch = |token: &str| {
+        let mut stream = TcpStream::connect(world.address).unwrap();
+        let head = format!("GET {path}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        assert!(next_event(&mut stream).contains("event: state\n"));
+        stream
+    };
+    let names = ["leaving", "moving", "staying"];
+    let tokens = names.map(|name| world.person(name, RoleBody::Viewer, None, DAY));
+    let mut streams = tokens.each_ref().map(|token| watch(token));
+    let admin =
+        |method: &str, path: &str, body: &Value| world.ask(method, path, Some(&people.administrator), body);
+    let leaving = tokens[0].split('_').nth(1).unwrap();
+    admin("delete", &format!("/api/v1/tokens/{leaving}"), &Value::Null).good();
+    admin("put", "/api/v1/people/moving", &json!({ "roles": ["viewer"], "products": ["other"] })).good();
+    world.ask("put", &path, Some(&people.operator), &content("b")).good();
+    let next = streams.each_mut().map(|stream| next_event(stream).contains("event: state\n"));
+    assert_eq!(next, [false, false, true]);
 }
 
 #[test]
