@@ -7,13 +7,14 @@ use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{Created, Done, Reply};
+use super::answer::{Created, Done, Reply, Versioned};
 use super::auth::Caller;
 use super::body::{
     DeviceInput, DeviceView, DevicesInput, DevicesView, ErasedView, ReasonInput, RegisteredView, TagsInput,
-    WhyNotView,
+    TagsView, WhyNotView,
 };
 use super::input::{Ask, Id, Json, unhex};
+use super::versions::IfMatch;
 use super::{Api, Problem, hex, list, system};
 use crate::rules::filter::Filter;
 
@@ -109,14 +110,27 @@ pub(super) async fn why_not(
     Ok(Reply(WhyNotView::new(query.campaign, &why)))
 }
 
+pub(super) async fn tags(
+    State(api): State<Api>,
+    Caller(by): Caller,
+    Id(device): Id<DeviceIdBuf>,
+) -> Result<Versioned<TagsView>, Problem> {
+    let (tags, version) = api.server.device_tags(&by, &device).await?;
+    Ok(Versioned(version, tags.into()))
+}
+
 pub(super) async fn tag(
     State(api): State<Api>,
     Caller(by): Caller,
     Id(device): Id<DeviceIdBuf>,
+    IfMatch(expected): IfMatch,
     Json(input): Json<TagsInput>,
 ) -> Result<Done, Problem> {
     let tags: Vec<&str> = input.tags.iter().map(String::as_str).collect();
-    api.server.tag_device(&by, &device, &tags).await?;
+    match expected {
+        Some(version) => api.server.tag_device_of_version(&by, &device, version, &tags).await?,
+        None => api.server.tag_device(&by, &device, &tags).await?,
+    }
     Ok(Done)
 }
 

@@ -105,6 +105,8 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         upload(product, 1);
         register_devices(product, &too_many);
         tag_device(&id, &["not a tag"]);
+        tag_device_of_version(&id, Version(77), &["not a tag"]);
+        device_tags(&id);
         revoke_device(&id, "");
         erase_device(&id, "");
         release_device(&id);
@@ -124,6 +126,8 @@ async fn every_command_is_denied_before_anything_else_is_looked_at() {
         enrolments(product);
         remove_enrolment(product, &no_hash);
         set_group(product, "", "no expression");
+        set_group_of_version(product, "", Version(77), "no expression");
+        group_version(product, "");
         remove_group(product, "");
         groups(product);
         group(product, "");

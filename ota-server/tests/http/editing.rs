@@ -40,6 +40,37 @@ fn of_two_editors_the_second_is_told_instead_of_undoing_the_first() {
 }
 
 #[test]
+fn groups_and_tags_are_not_changed_back_by_whoever_has_not_seen_the_change() {
+    let world = World::new(Options::default());
+    let people = People::of(&world);
+    product(&world, &people, "p");
+    let group = "/api/v1/products/p/groups/lab";
+    let expression = |text: &str| json!({ "expression": text });
+    // A version of 0 is one that is not there yet.
+    send(&world, "put", group, &people.operator, &[("if-match", "\"0\"")], &expression("tag = a")).good();
+    let tags = |text: &str| json!({ "tags": [text] });
+    let cases = [
+        (group, [expression("tag = b"), expression("tag = c")]),
+        ("/api/v1/devices/p-device/tags", [tags("by-ann"), tags("by-bob")]),
+    ];
+    for (path, [ann, bob]) in cases {
+        let read = || world.ask("get", path, Some(&people.operator), &Value::Null).good();
+        let tag = read().header("etag").unwrap().to_owned();
+        let edit =
+            |tag: &str, body: &Value| send(&world, "put", path, &people.operator, &[("if-match", tag)], body);
+        edit(&tag, &ann).good();
+        let seen = read().json();
+        assert_eq!(edit(&tag, &bob).problem(412)["type"], "urn:ota:problem:changed", "{path}");
+        assert_eq!(read().json(), seen, "{path}");
+        edit(read().header("etag").unwrap(), &bob).good();
+        assert_ne!(read().json(), seen, "{path}");
+    }
+    send(&world, "put", group, &people.operator, &[("if-match", "\"0\"")], &expression("tag = a"))
+        .problem(412);
+    world.ask("get", "/api/v1/products/p/groups/none", Some(&people.operator), &Value::Null).problem(404);
+}
+
+#[test]
 fn editors_who_come_at_the_same_moment_do_not_both_win() {
     let world = World::new(Options::default());
     let people = People::of(&world);

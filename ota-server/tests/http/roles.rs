@@ -55,6 +55,7 @@ fn rules(release: &str) -> Vec<Rule> {
             json!({ "checkpoints": [], "keys": [] }),
         ),
         rule("get", "/api/v1/products/{product}/groups", ALL, Product, null()),
+        rule("get", "/api/v1/products/{product}/groups/{group}", ALL, Product, null()),
         rule(
             "put",
             "/api/v1/products/{product}/groups/{group}",
@@ -119,6 +120,7 @@ fn rules(release: &str) -> Vec<Rule> {
         rule("post", "/api/v1/products/{product}/dry-run", ALL, Product, campaign()),
         rule("get", "/api/v1/devices/{device}", ALL, Product, null()),
         rule("get", "/api/v1/devices/{device}/why-not", ALL, Product, null()),
+        rule("get", "/api/v1/devices/{device}/tags", ALL, Product, null()),
         rule("put", "/api/v1/devices/{device}/tags", &[Operator], Product, json!({ "tags": [] })),
         rule("post", "/api/v1/devices/{device}/revoke", &[Operator, Administrator], Product, why()),
         rule("post", "/api/v1/devices/{device}/quarantine", &[Operator], Product, why()),

@@ -82,6 +82,19 @@ pub struct TagsInput {
     pub tags: Vec<String>,
 }
 
+/// The tags of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TagsView {
+    /// The tags.
+    pub tags: Vec<String>,
+}
+
+impl From<Vec<Box<str>>> for TagsView {
+    fn from(tags: Vec<Box<str>>) -> Self {
+        Self { tags: tags.into_iter().map(Into::into).collect() }
+    }
+}
+
 /// A page of devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DevicesView {

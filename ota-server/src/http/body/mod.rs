@@ -25,7 +25,7 @@ pub use campaign::{
 pub use device::{
     AttemptView, CountView, CourseView, CredentialInput, DeviceInput, DeviceLine, DeviceView, DevicesInput,
     DevicesView, ErasedView, FileCourseView, FilePointView, FleetLineView, FleetView, HeardView,
-    InstalledView, MomentView, RegisteredView, RevisionView, TagsInput, WhyNotView,
+    InstalledView, MomentView, RegisteredView, RevisionView, TagsInput, TagsView, WhyNotView,
 };
 pub use enrolment::{EnrolledView, EnrolmentInput, EnrolmentView, ProofInput};
 pub use group::{GroupInput, GroupView};

@@ -5,6 +5,7 @@ use ota_core::fleet::{Key, Record, StoreError, StoreErrorKind, Stored, Version};
 use ota_core::text::{DeviceIdBuf, ProductIdBuf};
 
 use super::{CommandError, detail};
+use crate::digest::sha256;
 use crate::engine::Changes;
 use crate::rules::device;
 use crate::rules::permission::{Action, Permit, Principal};
@@ -111,20 +112,62 @@ impl Server {
         id: &DeviceIdBuf,
         tags: &[&str],
     ) -> Result<(), CommandError> {
+        self.write_tags(principal, id, tags, None).await
+    }
+
+    /// Does so if its tags are of this very version: what somebody else changed meanwhile is not undone.
+    ///
+    /// # Errors
+    /// [`CommandError::Changed`] if they have another version by now.
+    pub async fn tag_device_of_version(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        expected: Version,
+        tags: &[&str],
+    ) -> Result<(), CommandError> {
+        self.write_tags(principal, id, tags, Some(expected)).await
+    }
+
+    /// A device's tags and their version, which nothing but other tags changes: not what the device itself does.
+    ///
+    /// # Errors
+    /// [`CommandError`].
+    pub async fn device_tags(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+    ) -> Result<(Vec<Box<str>>, Version), CommandError> {
+        let (record, _) = self.device_record(id).await?;
+        self.permit(principal, Action::View, &record.product)?;
+        let version = tags_version(&record.tags);
+        Ok((record.tags, version))
+    }
+
+    async fn write_tags(
+        &self,
+        principal: &Principal,
+        id: &DeviceIdBuf,
+        tags: &[&str],
+        expected: Option<Version>,
+    ) -> Result<(), CommandError> {
         let (record, _) = self.device_record(id).await?;
         self.permit(principal, Action::KeepDevices, &record.product)?;
         let tags = device::tags(tags.iter().copied())?;
-        let words = tags.join(" ");
-        self.change_device(
-            principal,
-            Action::KeepDevices,
-            id,
-            "device.tag",
-            detail(&[("tags", &words)]),
-            |device| {
-                device.tags.clone_from(&tags);
-            },
-        )
+        let words = detail(&[("tags", &tags.join(" "))]);
+        self.command(|| async {
+            let (record, version) = self.device_record(id).await?;
+            let permit = self.permit(principal, Action::KeepDevices, &record.product)?;
+            if expected.is_some_and(|expected| expected != tags_version(&record.tags)) {
+                return Err(CommandError::Changed);
+            }
+            let after = Device { tags: tags.clone(), ..record.clone() };
+            let mut changes = Changes::default();
+            let key = Key::Device(id.clone());
+            changes.write(key, version, Some(Record::Device(record)), Some(Record::Device(after)));
+            self.audit(&mut changes, &permit, "device.tag", id, words.clone());
+            Ok((changes, ()))
+        })
         .await
     }
 
@@ -249,4 +292,13 @@ impl Server {
             _ => Err(CommandError::NoDevice(id.clone())),
         }
     }
+}
+
+/// A version of tags: other tags have another one.
+fn tags_version(tags: &[Box<str>]) -> Version {
+    let mut parts: Vec<&[u8]> = vec![b"ota/v1/tags/"];
+    // No tag holds a zero byte.
+    parts.extend(tags.iter().flat_map(|tag| [tag.as_bytes(), b"\0"]));
+    let [a, b, c, d, e, f, g, h, ..] = sha256(&parts);
+    Version(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }

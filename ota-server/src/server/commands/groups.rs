@@ -24,6 +24,32 @@ impl Server {
         name: &str,
         expression: &str,
     ) -> Result<(), CommandError> {
+        self.write_group(principal, product, (name, expression), None).await
+    }
+
+    /// Does so for a group of this very version (0 for one that is not there yet): what somebody else changed meanwhile is not
+    /// undone.
+    ///
+    /// # Errors
+    /// [`CommandError::Changed`] if it has another version by now, and those of [`Server::set_group`].
+    pub async fn set_group_of_version(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        name: &str,
+        expected: Version,
+        expression: &str,
+    ) -> Result<(), CommandError> {
+        self.write_group(principal, product, (name, expression), Some(expected)).await
+    }
+
+    async fn write_group(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        (name, expression): (&str, &str),
+        expected: Option<Version>,
+    ) -> Result<(), CommandError> {
         let permit = self.permit(principal, Action::KeepDevices, product)?;
         let is_name = (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
         if !is_name {
@@ -35,6 +61,9 @@ impl Server {
             changes.rely(Key::Product(product.clone()), self.product_record(product).await?.1);
             let key = Key::Group(product.clone(), name.into());
             let (version, before) = self.before(&key).await?;
+            if expected.is_some_and(|expected| expected != version) {
+                return Err(CommandError::Changed);
+            }
             let after = Record::Group(Group { expression: expression.into() });
             changes.write(key, version, before, Some(after));
             let words = detail(&[("expression", expression)]);
@@ -102,6 +131,23 @@ impl Server {
         self.permit(principal, Action::View, product)?;
         match self.before(&Key::Group(product.clone(), name.into())).await?.1 {
             Some(Record::Group(group)) => Ok(group.expression),
+            _ => Err(CommandError::NoGroup(name.into())),
+        }
+    }
+
+    /// The version of a group: what [`Server::set_group_of_version`] expects. Read it before the group itself.
+    ///
+    /// # Errors
+    /// [`CommandError::NoGroup`].
+    pub async fn group_version(
+        &self,
+        principal: &Principal,
+        product: &ProductIdBuf,
+        name: &str,
+    ) -> Result<Version, CommandError> {
+        self.permit(principal, Action::View, product)?;
+        match self.before(&Key::Group(product.clone(), name.into())).await? {
+            (version, Some(Record::Group(_))) => Ok(version),
             _ => Err(CommandError::NoGroup(name.into())),
         }
     }
