@@ -84,14 +84,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_global && !is_special
 }
 
-/// Resolves names, and refuses those that lead inside.
+/// Resolves names, and refuses those that lead to an address that must not be reached.
 #[derive(Debug)]
-struct GuardedResolver {
-    inner: DefaultResolver,
-    inside: Inside,
+struct GuardedResolver<R> {
+    inner: R,
+    may_reach: fn(IpAddr) -> bool,
 }
 
-impl Resolver for GuardedResolver {
+impl<R: Resolver> Resolver for GuardedResolver<R> {
     fn resolve(
         &self,
         uri: &Uri,
@@ -99,9 +99,7 @@ impl Resolver for GuardedResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let addresses = self.inner.resolve(uri, config, timeout)?;
-        if self.inside == Inside::Refuse
-            && let Some(inside) = addresses.iter().find(|address| !is_public(address.ip()))
-        {
+        if let Some(inside) = addresses.iter().find(|address| !(self.may_reach)(address.ip())) {
             // One is enough: a host that is both is a host that tries something.
             let why = format!(
                 "{} is at {}, inside a network that requests of the server must not reach; allow it with the setting \
@@ -118,6 +116,14 @@ impl Resolver for GuardedResolver {
 /// An agent whose requests stay outside, if they must.
 #[must_use]
 pub(super) fn agent(inside: Inside) -> Agent {
+    let may_reach = match inside {
+        Inside::Allow => |_| true,
+        Inside::Refuse => is_public,
+    };
+    guarded(GuardedResolver { inner: DefaultResolver::default(), may_reach })
+}
+
+fn guarded(resolver: impl Resolver) -> Agent {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls =
         TlsConfig::builder().unversioned_rustls_crypto_provider(provider).root_certs(machine_roots()).build();
@@ -129,11 +135,7 @@ pub(super) fn agent(inside: Inside) -> Agent {
         .timeout_global(Some(REQUEST_MAX))
         .tls_config(tls)
         .build();
-    Agent::with_parts(
-        config,
-        DefaultConnector::default(),
-        GuardedResolver { inner: DefaultResolver::default(), inside },
-    )
+    Agent::with_parts(config, DefaultConnector::default(), resolver)
 }
 
 /// The authorities that the machine trusts.
@@ -197,6 +199,7 @@ fn begin_of(range: &str) -> Option<u64> {
 mod tests {
     use std::io::Write as _;
     use std::net::TcpListener;
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -266,7 +269,7 @@ mod tests {
                 let (mut connection, _) = listener.accept().unwrap();
                 let mut request = [0; 4096];
                 let _ = io::Read::read(&mut connection, &mut request).unwrap();
-                connection.write_all(answer.as_bytes()).unwrap();
+                connection.write_all(answer.replace("PORT", &port.to_string()).as_bytes()).unwrap();
             }
         });
         port
@@ -292,6 +295,46 @@ mod tests {
             let is_nothing = matches!(&refused, Error::HostNotFound | Error::BadUri(_) | Error::Http(_))
                 || matches!(&refused, Error::Io(why) if why.kind() != io::ErrorKind::ConnectionRefused);
             assert!(is_denied || is_nothing, "{name}: {refused:?}");
+        }
+    }
+
+    /// Says that every name is at the next of these addresses.
+    #[derive(Debug)]
+    struct Fickle(Mutex<Vec<Ipv4Addr>>);
+
+    impl Resolver for Fickle {
+        fn resolve(&self, uri: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            let address = self.0.lock().unwrap().remove(0);
+            let mut addresses = self.empty();
+            addresses.push((address, uri.port_u16().unwrap()).into());
+            Ok(addresses)
+        }
+    }
+
+    #[test]
+    fn neither_a_redirect_nor_a_name_that_changes_its_mind_leads_inside() {
+        const OUTSIDE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+        const INSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+        let fickle = |addresses: &[Ipv4Addr]| {
+            let may_reach = |address| address == IpAddr::V4(OUTSIDE);
+            guarded(GuardedResolver { inner: Fickle(Mutex::new(addresses.to_vec())), may_reach })
+        };
+        let good = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        // One look-up is all that a connection makes: a second one would be of the address inside.
+        let port = host(vec![good.to_owned()]);
+        let outcome = fickle(&[OUTSIDE, INSIDE]).get(format!("http://name.example:{port}/")).call();
+        assert_eq!(outcome.unwrap().status(), 200);
+        for (status, next) in [(302, "name.example"), (307, "name.example"), (301, "inside.example")] {
+            let port = host(vec![
+                "HTTP/1.1 STATUS Over There\r\nlocation: http://NEXT:PORT/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                    .replace("STATUS", &status.to_string())
+                    .replace("NEXT", next),
+                good.to_owned(),
+            ]);
+            let refused = fickle(&[OUTSIDE, INSIDE]).get(format!("http://name.example:{port}/")).call();
+            let is_denied =
+                matches!(&refused, Err(Error::Io(why)) if why.kind() == io::ErrorKind::PermissionDenied);
+            assert!(is_denied, "{status} {next}: {refused:?}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! The broker that comes with the server: who gets in with which certificate.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+#[cfg(unix)]
+use std::process::Command;
 use std::sync::Arc;
 
 use ota_core::crypto::digest;
@@ -26,6 +28,15 @@ fn connect(server: &Server, identity: Option<(&Path, &str)>, client_id: &str) ->
 }
 
 fn connect_to(address: &str, data: &Path, identity: Option<(&Path, &str)>, client_id: &str) -> Option<u8> {
+    send_connect(&mut opened(address, data, identity), client_id)
+}
+
+/// A connection that has not said anything yet.
+fn opened(
+    address: &str,
+    data: &Path,
+    identity: Option<(&Path, &str)>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();
     let authority = data.join("tls/ca.pem");
     roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
@@ -44,7 +55,10 @@ fn connect_to(address: &str, data: &Path, identity: Option<(&Path, &str)>, clien
     let name = ServerName::try_from("localhost").unwrap();
     let tls = ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect(address).unwrap();
-    let mut stream = StreamOwned::new(tls, socket);
+    StreamOwned::new(tls, socket)
+}
+
+fn send_connect(stream: &mut (impl Read + Write), client_id: &str) -> Option<u8> {
     // MQTT 3.1.1, section 3.1: clean session, 60 s keep-alive, no user.
     let mut packet = vec![0x10, u8::try_from(12 + client_id.len()).unwrap()];
     packet.extend_from_slice(&[
@@ -119,6 +133,54 @@ fn a_certificate_is_good_for_the_device_that_it_was_registered_for_and_for_no_ot
     assert_ne!(connect(&server, with("serial-7"), "serial-7"), Some(0), "no device is called that");
     assert_ne!(connect(&server, with("pump-5"), "pump-4"), Some(0), "another device's certificate");
     assert_eq!(connect(&server, with("pump-5"), "pump-5"), Some(0));
+    server.stop();
+}
+
+/// What the broker shows, on a connection that lasts.
+fn shown(server: &Server) -> (CertificateDer<'static>, StreamOwned<ClientConnection, TcpStream>) {
+    let address = server.broker.strip_prefix("mqtts://").unwrap();
+    let one = Some((Path::new(server.data()), "pump-1"));
+    let mut stream = opened(address, Path::new(server.data()), one);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+    }
+    (stream.conn.peer_certificates().unwrap()[0].clone().into_owned(), stream)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_certificate_is_renewed_while_the_broker_runs_and_connections_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let admin = server.ota(server.token.as_deref().unwrap());
+    admin.good(&["init", "pump", "--keys", "keys"]);
+    admin.good(&["device", "add", "--product", "pump", "pump-1"]);
+    admin.good(&["device", "certificate", "pump-1", "--data", server.data(), "--out", server.data()]);
+    let hang_up = || {
+        let id = server.process().to_string();
+        assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    };
+    let (first, mut stays) = shown(&server);
+    let answer = send_connect(&mut stays, "pump-1");
+    assert_eq!(answer, Some(0));
+    // A certificate that cannot be used changes nothing.
+    let file = Path::new(server.data()).join("tls/server.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    hang_up();
+    assert_eq!(shown(&server).0, first);
+    // For other names another one is made, in the same files.
+    let installation = Installation::open(Path::new(server.data())).unwrap();
+    installation.broker_identity(&["localhost".to_owned(), "broker.example".to_owned()]).unwrap();
+    hang_up();
+    while shown(&server).0 == first {
+        std::thread::yield_now();
+    }
+    // MQTT 3.1.1, sections 3.12 and 3.13: it is answered on the old connection.
+    stays.write_all(&[0xc0, 0]).unwrap();
+    let mut answer = [0; 2];
+    stays.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [0xd0, 0]);
+    drop(stays);
     server.stop();
 }
 

@@ -17,6 +17,8 @@ mod uploads;
 mod webhooks;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -114,11 +116,11 @@ fn a_server_whose_word_devices_do_not_believe_says_so_when_it_starts() {
     let log = folder.path().join("log");
     let says =
         || std::fs::read_to_string(&log).unwrap().contains("does not name the key in assignment-key.pem");
-    Server::start_logging(folder.path(), &log).stop();
+    Server::start_logging(folder.path(), &log, &[]).stop();
     assert!(!says());
     // As somebody does who sets up another server without copying the key.
     std::fs::remove_file(folder.path().join("data/assignment-key.pem")).unwrap();
-    Server::start_logging(folder.path(), &log).stop();
+    Server::start_logging(folder.path(), &log, &[]).stop();
     assert!(says());
 }
 
@@ -440,7 +442,7 @@ fn shells_can_complete_commands_and_help_tells_the_exit_codes() {
 fn each_decision_is_one_line_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
-    let server = Server::start_logging(folder.path(), &log);
+    let server = Server::start_logging(folder.path(), &log, &[]);
     let admin = server.ota(server.token.as_deref().unwrap());
     admin.json(&["init", "pump", "--keys", "keys", "--approvals", "1"]);
     admin.good(&["device", "add", "--product", "pump", "pump-1"]);
@@ -457,11 +459,34 @@ fn each_decision_is_one_line_of_the_log() {
 }
 
 #[test]
+fn the_unit_of_systemd_is_good_and_leaves_little_open() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/systemd/ota.service");
+    let text = std::fs::read_to_string(unit).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/ota ")).unwrap();
+    // Its arguments are those of this program: what is missing is only the file of settings.
+    let line = line.replace("/etc/ota/", "missing/").replace("/var/lib/ota", "data");
+    let outcome = Ota::new(folder.path()).run(&line.split(' ').collect::<Vec<_>>());
+    assert!(outcome.code == 1 && outcome.stderr.contains("missing/ota.toml"), "{}", outcome.stderr);
+
+    let here = folder.path().join("ota.service");
+    std::fs::write(&here, text.replace("/usr/local/bin/ota", env!("CARGO_BIN_EXE_ota"))).unwrap();
+    for arguments in [&["verify", "--man=no"][..], &["security", "--offline=true", "--threshold=20"]] {
+        let checked = Command::new("systemd-analyze").args(arguments).arg(&here).output();
+        let Ok(checked) = checked else {
+            eprintln!("SKIPPED: systemd-analyze is missing here");
+            return;
+        };
+        assert!(checked.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+#[test]
 fn somebody_who_stops_reading_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     let (read, write) = std::io::pipe().unwrap();
     drop(read);
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ota"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ota"));
     let command = command.args(["key", "generate", "key.pem", "--json"]).current_dir(folder.path());
     let output = command.stdout(write).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -108,9 +108,9 @@ impl Server {
     }
 
     /// Starts it so that what it logs is in a file.
-    pub(crate) fn start_logging(folder: &Path, log: &Path) -> Self {
+    pub(crate) fn start_logging(folder: &Path, log: &Path, more: &[&str]) -> Self {
         let log = std::fs::File::create(log).unwrap();
-        Self::start_saying(folder, &[], &["--log", "info"], log.into())
+        Self::start_saying(folder, &[], &[&["--log", "info"], more].concat(), log.into())
     }
 
     pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {

@@ -1,8 +1,9 @@
 //! Webhooks as the service that receives them sees them: signed, in order, and again if they were not taken.
 
 use core::time::Duration;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use base64ct::{Base64, Encoding as _};
@@ -10,7 +11,7 @@ use ota_core::crypto::Authenticator as _;
 use ota_core::crypto::soft::HmacSha256;
 use serde_json::Value;
 
-use crate::support::Server;
+use crate::support::{Ota, Server};
 
 /// How long a webhook may take to come: far more than it does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,6 +73,21 @@ fn receive(listener: &TcpListener, sender: &Sender<Delivery>) {
     }
 }
 
+/// Writes the file of a campaign with a signed release.
+fn campaign_file(admin: &Ota, folder: &Path) {
+    admin.json(&["init", "pump", "--keys", "keys"]);
+    std::fs::write(folder.join("app.bin"), vec![7; 500]).unwrap();
+    let description = "package = \"main\"\nhardware = [\"rev-b\"]\n\n[[file]]\nname = \"app.bin\"\nrevision = \"1.0\"\n\
+                       target = \"app\"\npath = \"app.bin\"\n";
+    std::fs::write(folder.join("package.toml"), description).unwrap();
+    let uploaded = admin.json(&["package", "upload", "--product", "pump", "package.toml"]);
+    let release = uploaded["id"].as_str().unwrap();
+    let signed = admin.run_with(&["package", "sign", release, "--key", "keys/release-key.pem"], "yes\n");
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    let plan = format!("product = \"pump\"\ntitle = \"t\"\nrelease = \"{release}\"\ntarget = \"everyone\"\n");
+    std::fs::write(folder.join("campaign.toml"), plan).unwrap();
+}
+
 #[test]
 fn what_becomes_of_campaigns_is_told_in_order_and_signed_until_it_is_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -84,17 +100,7 @@ fn what_becomes_of_campaigns_is_told_in_order_and_signed_until_it_is_taken() {
     let flags = ["--webhook-url", &url, "--webhook-secret-file", secret, "--calls-inside-networks", "allow"];
     let server = Server::start_with(folder.path(), &flags);
     let admin = server.ota(server.token.as_deref().unwrap());
-    admin.json(&["init", "pump", "--keys", "keys"]);
-    std::fs::write(folder.path().join("app.bin"), vec![7; 500]).unwrap();
-    let description = "package = \"main\"\nhardware = [\"rev-b\"]\n\n[[file]]\nname = \"app.bin\"\nrevision = \"1.0\"\n\
-                       target = \"app\"\npath = \"app.bin\"\n";
-    std::fs::write(folder.path().join("package.toml"), description).unwrap();
-    let uploaded = admin.json(&["package", "upload", "--product", "pump", "package.toml"]);
-    let release = uploaded["id"].as_str().unwrap();
-    let signed = admin.run_with(&["package", "sign", release, "--key", "keys/release-key.pem"], "yes\n");
-    assert_eq!(signed.code, 0, "{}", signed.stderr);
-    let plan = format!("product = \"pump\"\ntitle = \"t\"\nrelease = \"{release}\"\ntarget = \"everyone\"\n");
-    std::fs::write(folder.path().join("campaign.toml"), plan).unwrap();
+    campaign_file(&admin, folder.path());
     let dry = admin.json(&["campaign", "plan", "dry-run", "campaign.toml"]);
     assert_eq!(dry["fleet"], 0);
     let campaign = admin.json(&["campaign", "plan", "apply", "campaign.toml"])["id"].to_string();
@@ -120,11 +126,32 @@ fn what_becomes_of_campaigns_is_told_in_order_and_signed_until_it_is_taken() {
 }
 
 #[test]
+fn a_webhook_inside_is_not_called_unless_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, format!("whsec_{}\n", Base64::encode_string(&[7; 32]))).unwrap();
+    let inside = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", inside.local_addr().unwrap());
+    let log = folder.path().join("log");
+    let flags = ["--webhook-url", &url, "--webhook-secret-file", secret.to_str().unwrap()];
+    let server = Server::start_logging(folder.path(), &log, &flags);
+    let admin = server.ota(server.token.as_deref().unwrap());
+    campaign_file(&admin, folder.path());
+    admin.json(&["campaign", "plan", "apply", "campaign.toml"]);
+    while !std::fs::read_to_string(&log).unwrap().contains("inside a network") {
+        std::thread::yield_now();
+    }
+    server.stop();
+    inside.set_nonblocking(true).unwrap();
+    assert_eq!(inside.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "it was called");
+}
+
+#[test]
 fn a_webhook_without_its_secret_is_no_start() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, format!("whsec_{}\n", Base64::encode_string(&[7; 32]))).unwrap();
-    let outcome = crate::support::Ota::new(folder.path()).run(&[
+    let outcome = Ota::new(folder.path()).run(&[
         "serve",
         "--webhook-url",
         "http://127.0.0.1:1/",
