@@ -242,8 +242,8 @@ fn operation(generator: &mut SchemaGenerator, route: &Route) -> Value {
     let mut operation = Operation { generator, parameters: Vec::new(), body: None, answers: Map::new() };
     (route.describe)(&mut operation);
     if route.method == "post" {
-        let about =
-            "A text of your choice: a repeated request with the same key is answered as the first one was";
+        let about = "A text of your choice: a repeated request with the same key is answered as the first one was, for a day, by the \
+             server that has answered it and for as long as that runs";
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$" });
         operation.parameter("header", "Idempotency-Key", false, about, schema);
     }
