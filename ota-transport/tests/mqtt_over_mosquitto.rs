@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ota_core::fleet::{Dialect, LinkEvent, MessageLink, Outbound, Share};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Instant;
-use ota_transport::mqtt::{MqttConfig, MqttLink, MqttVersion, Status};
+use ota_transport::mqtt::{MqttConfig, MqttLink, MqttVersion, Sharing, Status};
 use ota_transport::session::{Event, Quality, Session, SessionConfig};
 
 use tokio::io::AsyncWriteExt;
@@ -171,7 +171,7 @@ async fn servers_of_a_group_divide_the_messages() {
         let name = |number: u8| format!("server-{version:?}-{number}");
         let links = [1, 2].map(|number| {
             link(&broker, version, |config| {
-                config.share_group = Some("ota".into());
+                config.sharing = Sharing::Group("ota".into());
                 config.client_id = name(number);
             })
         });
@@ -204,14 +204,18 @@ async fn servers_of_a_group_divide_the_messages() {
 /// Waits until so many messages in a row have been heard by one server of a group that it is the only one.
 async fn only_heard_by(broker: &Mosquitto, one: &MqttLink, other: &MqttLink) {
     let mut device = Device::connect(broker, "d");
+    let mut again = tokio::time::interval(Duration::from_millis(5));
     let mut in_a_row = 0;
-    while in_a_row < 20 {
-        device.publish("ota/1/d/up", b"?");
-        tokio::select! {
-            heard = soon(one.receive(1)) => in_a_row += heard.unwrap().len(),
-            heard = soon(other.receive(1)) => in_a_row = heard.unwrap().len().saturating_sub(1),
+    soon(async {
+        while in_a_row < 20 {
+            tokio::select! {
+                heard = one.receive(1) => in_a_row += heard.unwrap().len(),
+                heard = other.receive(1) => in_a_row = heard.unwrap().len().saturating_sub(1),
+                _ = again.tick() => device.publish("ota/1/d/up", b"?"),
+            }
         }
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +224,7 @@ async fn a_server_that_leaves_its_share_gets_nothing_until_it_takes_it_again() {
     for version in VERSIONS {
         let [leaving, staying] = [1, 2].map(|number| {
             link(&broker, version, |config| {
-                config.share_group = Some("ota".into());
+                config.sharing = Sharing::Group("ota".into());
                 config.client_id = format!("server-{version:?}-{number}");
             })
         });
@@ -253,6 +257,42 @@ async fn a_server_that_leaves_its_share_gets_nothing_until_it_takes_it_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_take_turns_hear_everything_in_theirs_and_nothing_otherwise() {
+    let Some(mut broker) = Mosquitto::start("link-turns", "") else { return };
+    for version in VERSIONS {
+        let [one, other] = [1, 2].map(|number| {
+            link(&broker, version, |config| {
+                config.sharing = Sharing::InTurns;
+                config.client_id = format!("server-{version:?}-{number}");
+            })
+        });
+        for link in [&one, &other] {
+            assert!(link.is_taken_in_turns());
+            soon(link.ready()).await.unwrap();
+        }
+        one.share(Share::Taken);
+        only_heard_by(&broker, &one, &other).await;
+        // It is alone in this, but nobody stays who has lost its turn.
+        one.share(Share::Left);
+        other.share(Share::Taken);
+        only_heard_by(&broker, &other, &one).await;
+        assert_eq!(*one.status().borrow(), Status::Ready, "it is still there for what it has to say");
+        broker.kill();
+        broker.start_again();
+        for link in [&one, &other] {
+            let mut status = link.status();
+            soon(async {
+                while link.statistics().connections < 2 || *status.borrow_and_update() != Status::Ready {
+                    status.changed().await.unwrap();
+                }
+            })
+            .await;
+        }
+        only_heard_by(&broker, &other, &one).await;
+    }
+}
+
 /// Lets a device say something again and again until each of the servers has heard it.
 async fn heard_by_each(broker: &Mosquitto, links: &[&MqttLink]) {
     let mut device = Device::connect(broker, "d");
@@ -276,7 +316,7 @@ async fn servers_that_would_all_leave_their_share_stay_until_one_of_them_is_well
     for version in VERSIONS {
         let [one, other] = [1, 2].map(|number| {
             link(&broker, version, |config| {
-                config.share_group = Some("ota".into());
+                config.sharing = Sharing::Group("ota".into());
                 config.client_id = format!("server-{version:?}-{number}");
             })
         });
@@ -302,7 +342,7 @@ async fn what_an_original_device_said_long_ago_is_late_where_another_server_may_
     for version in VERSIONS {
         let grouped = |name: &str, waiting_max: Duration| {
             link(&broker, version, |config| {
-                config.share_group = Some(name.to_owned());
+                config.sharing = Sharing::Group(name.to_owned());
                 config.client_id = format!("{name}-{version:?}");
                 config.waiting_max = waiting_max;
             })
@@ -417,7 +457,7 @@ fn a_setting_that_cannot_work_is_named() {
         ("keep_alive", |config| config.keep_alive = Duration::from_millis(10)),
         ("native_prefix", |config| config.native_prefix = Some("a/#".into())),
         ("serves_sft", |config| (config.native_prefix, config.serves_sft) = (None, false)),
-        ("share_group", |config| config.share_group = Some("a+".into())),
+        ("sharing", |config| config.sharing = Sharing::Group("a+".into())),
         ("packet_bytes_max", |config| config.packet_bytes_max = 10_240),
         ("queue_messages_max", |config| config.queue_messages_max = 0),
     ];

@@ -105,6 +105,12 @@ pub trait MessageLink: Send + Sync + 'static {
         0
     }
 
+    /// Whether one of several servers takes messages at a time, because the link of each hears all of them. Such a link begins
+    /// without a share.
+    fn is_taken_in_turns(&self) -> bool {
+        false
+    }
+
     /// Takes the server's share of the messages, as it does from the beginning, or leaves it to servers that take theirs.
     /// Takes effect soon, and again whenever the link connects anew. While no other server is known to take its share, nor
     /// on links whose messages nobody else would get, nothing is left.

@@ -32,7 +32,7 @@ use crate::server::SecretWrap;
 use crate::server::secrets::evidence_purpose;
 
 use original::told_lately;
-pub use original::{began_anew, turn};
+pub use original::{asked_late, began_anew, turn};
 
 /// What is known of a device before an event.
 #[derive(Debug, Clone)]

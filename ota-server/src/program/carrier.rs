@@ -18,14 +18,16 @@ use ota_transport::broker::{
     TlsMaterial, server_config,
 };
 use ota_transport::memory::{MemoryLink, MemoryLinkLimits};
-use ota_transport::mqtt::{Credentials, MqttConfig, MqttLink, Status};
+use ota_transport::mqtt::{Credentials, MqttConfig, MqttLink, Sharing, Status};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Failure;
 use super::disconnect::DisconnectingLink;
 use super::installation::Installation;
-use super::settings::{BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings};
+use super::settings::{
+    BrokerSettings, Clients, EmbeddedSettings, Enrolment, ExternalSettings, Settings, StoreSettings,
+};
 use crate::digest::sha256;
 use crate::rules::device::{is_certificate, is_password};
 use crate::server::{CommandError, Proof, Server};
@@ -50,22 +52,23 @@ impl Devices {
     /// # Errors
     /// [`Failure`] if a file of the settings is not what it should be, or an address cannot be listened on.
     pub async fn start(
-        broker: &BrokerSettings,
+        settings: &Settings,
         installation: &Installation,
         store: Arc<dyn FleetStore>,
     ) -> Result<Self, Failure> {
-        match broker {
+        match &settings.broker {
             BrokerSettings::None => Ok(Self::InProcess(MemoryLink::new(MemoryLinkLimits::default()))),
-            BrokerSettings::Embedded(settings) => embedded(settings, installation, store).await,
-            BrokerSettings::External(settings) => {
+            BrokerSettings::Embedded(broker) => embedded(broker, installation, store).await,
+            BrokerSettings::External(broker) => {
                 let wrong =
                     |why| Failure::caused("the broker cannot be used", &why, "correct the section [mqtt]");
-                let link = Arc::new(MqttLink::start(config(settings)?).map_err(wrong)?);
-                let disconnecting = settings
+                let sharing = sharing(&settings.store, broker);
+                let link = Arc::new(MqttLink::start(config(broker, sharing)?).map_err(wrong)?);
+                let disconnecting = broker
                     .disconnect
                     .as_ref()
                     .map(|disconnect| DisconnectingLink::new(Arc::clone(&link), disconnect).map(Arc::new));
-                let address = format!("{}:{}", settings.host, settings.port);
+                let address = format!("{}:{}", broker.host, broker.port);
                 Ok(Self::Broker(link, address, disconnecting.transpose()?))
             }
         }
@@ -374,7 +377,22 @@ async fn embedded(
     Ok(Devices::Embedded(Arc::new(broker), Arc::new(files), registrar))
 }
 
-fn config(broker: &ExternalSettings) -> Result<MqttConfig, Failure> {
+/// How this server divides messages with others, of which it only knows that there may be some on its database.
+fn sharing(store: &StoreSettings, broker: &ExternalSettings) -> Sharing {
+    match (&broker.share_group, store) {
+        (Some(group), _) => Sharing::Group(group.clone()),
+        (None, StoreSettings::Postgres(_)) => {
+            tracing::info!(
+                "mqtt.share_group is not set: the servers of this database take turns, and one at a time hears all devices; \
+                 where the broker knows shared subscriptions, set the same group on all, and they divide the messages"
+            );
+            Sharing::InTurns
+        }
+        (None, _) => Sharing::Alone,
+    }
+}
+
+fn config(broker: &ExternalSettings, sharing: Sharing) -> Result<MqttConfig, Failure> {
     let password = match &broker.password_file {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|why| Failure::caused("cannot read mqtt.password_file", &why, ""))?
@@ -388,7 +406,7 @@ fn config(broker: &ExternalSettings) -> Result<MqttConfig, Failure> {
         credentials,
         tls: tls(broker)?,
         native_prefix: Some(broker.prefix.clone()),
-        share_group: broker.share_group.clone(),
+        sharing,
         // The others of the group get nothing of this server's share until the broker has noticed that it is gone.
         keep_alive: KEEP_ALIVE,
         ..MqttConfig::new(broker.host.clone(), broker.port, broker.client_id.clone())

@@ -87,6 +87,10 @@ impl MessageLink for DisconnectingLink {
         self.inner.connection()
     }
 
+    fn is_taken_in_turns(&self) -> bool {
+        self.inner.is_taken_in_turns()
+    }
+
     fn share(&self, share: Share) {
         self.inner.share(share);
     }

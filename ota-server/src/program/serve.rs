@@ -20,7 +20,7 @@ use super::host::SystemEntropy;
 use super::installation::Installation;
 use super::oidc::Oidc;
 use super::outbound::HttpFetcher;
-use super::settings::{BrokerSettings, KeptSettings, Settings, StoreSettings};
+use super::settings::{KeptSettings, Settings};
 use super::stores::Stores;
 use super::webhooks::Webhooks;
 use super::{Failure, log, stores};
@@ -102,16 +102,7 @@ impl Running {
         let address = listener.local_addr().map_err(|why| Failure::caused("cannot listen", &why, ""))?;
         let Stores { store, blobs, upkeep } =
             stores::open(&settings.store, &settings.files, &installation).await?;
-        let devices = Devices::start(&settings.broker, &installation, store.clone()).await?;
-        if let (StoreSettings::Postgres(_), BrokerSettings::External(broker)) =
-            (&settings.store, &settings.broker)
-            && broker.share_group.is_none()
-        {
-            tracing::warn!(
-                "mqtt.share_group is not set: this server hears every message, and so would each other server on this \
-                 database, and answer it again; set the same group on all before there are two"
-            );
-        }
+        let devices = Devices::start(settings, &installation, store.clone()).await?;
         let (signer, public) = installation.assignment_signer()?;
         let mut builder = Server::builder(store, blobs, devices.link(), Arc::new(SystemEntropy));
         if let Some(upkeep) = upkeep {

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     /// It has checked in too long ago to be answered, and waits for nothing that it asked for before. The nonce stands for
     /// that check-in.
     BeganAnew(Nonce),
+    /// It has asked for a chunk too long ago to be answered.
+    AskedLate,
     /// It reports.
     Report(Report, Dialect),
     /// It wants its first block of an offer.
@@ -234,6 +236,7 @@ impl Server {
                 Kind::CheckIn(said, dialect) => decide::check_in(&mut context, device, known, said, *dialect),
                 Kind::Turn(said, dialect) => decide::turn(&mut context, device, known, said, *dialect),
                 Kind::BeganAnew(nonce) => decide::began_anew(&mut context, device, known, *nonce),
+                Kind::AskedLate => decide::asked_late(&mut context, device, known),
                 Kind::Report(said, dialect) => decide::report(&mut context, device, known, said, *dialect),
                 Kind::Asked(said, _, dialect) => {
                     decide::asked(&mut context, device, known, said.offer, *dialect)
@@ -294,7 +297,7 @@ impl Server {
             | Kind::Turn(_, dialect)
             | Kind::Report(_, dialect)
             | Kind::Asked(_, _, dialect) => *dialect,
-            Kind::BeganAnew(_) | Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
+            Kind::BeganAnew(_) | Kind::AskedLate | Kind::Overdue(_) | Kind::Cancel(_) => Dialect::Native,
         };
         if decision.is_stale {
             self.sft_disconnected(&event.device);
@@ -305,7 +308,9 @@ impl Server {
         let is_taken_from_it = match &event.kind {
             Kind::Overdue(_) | Kind::Cancel(_) => !decision.places.is_empty(),
             Kind::Asked(..) => dialect == Dialect::Sft && decision.refused.is_some(),
-            Kind::CheckIn(..) | Kind::Turn(..) | Kind::BeganAnew(_) | Kind::Report(..) => false,
+            Kind::CheckIn(..) | Kind::Turn(..) | Kind::BeganAnew(_) | Kind::AskedLate | Kind::Report(..) => {
+                false
+            }
         };
         if is_taken_from_it {
             self.sft_recover(&event.device).await;

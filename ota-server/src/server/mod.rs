@@ -393,6 +393,7 @@ impl Server {
         self.serve_link(to_decide, &pulse).await;
         beside.iter().for_each(tokio::task::AbortHandle::abort);
         while tasks.join_next().await.is_some() {}
+        self.give_turn().await;
     }
 
     /// Answers at once what needs no decision, and hands on the rest: a commit waits for the disk, and devices in the

@@ -10,7 +10,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ota_core::fleet::records::Setting;
-use ota_core::fleet::{Key, LeaseRequest, Query, Record, Share, StoreError, Stored, Table, Version};
+use ota_core::fleet::{
+    Key, LeaseRequest, MessageLink, Query, Record, Share, StoreError, Stored, Table, Version,
+};
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::{Millis, Timestamp};
 
@@ -24,6 +26,10 @@ const TICK: &str = "tick";
 const TICK_LEASE: Millis = Millis(5_000);
 /// What everybody leases together, for the time that comes with it.
 const TIME: &str = "time";
+/// What is leased by the server that hears all devices, where the broker does not divide messages.
+const TURN: &str = "turn";
+/// For how long: longer than a server may go on that has got this answer from its store, and then none for a while.
+const TURN_LEASE: Millis = Millis(10_000);
 /// Where servers tell each other of devices whose credentials are no longer good.
 const REVOKED: &str = "revoked devices";
 /// How many of those are listed by name. Who was away for longer closes no connections, but serves them nothing either.
@@ -194,28 +200,58 @@ impl Server {
     /// Leaves this server's share of the messages to others that are well while the store does not answer it: the broker
     /// does not know, and would go on giving it messages that it can do little with. If nobody is well, it stays: devices
     /// are told to wait, and get what is in memory.
+    ///
+    /// Where the broker divides nothing, servers take turns instead, by a lease.
     pub(super) async fn keep_share(self) {
         if !self.has_neighbours() {
+            self.inner.link.share(Share::Taken);
             return;
         }
-        let key = Key::Setting(REVOKED.into());
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut answered, mut share) = (tokio::time::Instant::now(), Share::Taken);
+        let in_turns = self.inner.link.is_taken_in_turns();
+        let (mut answered, mut share) =
+            (tokio::time::Instant::now(), if in_turns { Share::Left } else { Share::Taken });
         loop {
             looks.tick().await;
-            // Reading is enough: what keeps the store from being written keeps it from all servers.
-            let answers = matches!(tokio::time::timeout(SILENT_MAX, self.load_one(&key)).await, Ok(Ok(_)));
-            if answers {
-                answered = tokio::time::Instant::now();
-            }
-            let wanted = if answered.elapsed() < SILENT_MAX { Share::Taken } else { Share::Left };
+            let wanted = match tokio::time::timeout(SILENT_MAX, self.share_by_store()).await {
+                Ok(Ok(wanted)) => {
+                    answered = tokio::time::Instant::now();
+                    wanted
+                }
+                Ok(Err(_)) | Err(_) if answered.elapsed() < SILENT_MAX => share,
+                Ok(Err(_)) | Err(_) => Share::Left,
+            };
             if wanted != share {
                 share = wanted;
-                tell(share);
+                tell(share, &*self.inner.link);
                 self.inner.link.share(share);
             }
         }
+    }
+
+    /// The share that this server has by a store that answers.
+    async fn share_by_store(&self) -> Result<Share, StoreError> {
+        if !self.inner.link.is_taken_in_turns() {
+            // Reading is enough: what keeps the store from being written keeps it from all servers.
+            return self.load_one(&Key::Setting(REVOKED.into())).await.map(|_| Share::Taken);
+        }
+        let lease = self.inner.store.lease(&self.turn(TURN_LEASE)).await?;
+        Ok(if lease.is_some() { Share::Taken } else { Share::Left })
+    }
+
+    /// Lets the next server take the messages, if it was this one's turn, without waiting until its lease has run out.
+    pub(super) async fn give_turn(&self) {
+        if self.has_neighbours() && self.inner.link.is_taken_in_turns() {
+            self.inner.link.share(Share::Left);
+            // Without an answer it runs out by itself.
+            let given_back = self.turn(Millis(0));
+            let _ = tokio::time::timeout(SILENT_MAX, self.inner.store.lease(&given_back)).await;
+        }
+    }
+
+    fn turn(&self, duration: Millis) -> LeaseRequest {
+        LeaseRequest { name: TURN.to_owned(), holder: self.inner.name.clone(), duration }
     }
 
     /// Looks sooner than by the clock whenever the store hints that there is something new.
@@ -339,8 +375,11 @@ impl Server {
 
 /// One line for whoever looks after a server that leaves its share of the messages to others.
 #[cfg(feature = "http")]
-fn tell(share: Share) {
+fn tell(share: Share, link: &dyn MessageLink) {
+    let in_turns = link.is_taken_in_turns();
     match share {
+        Share::Taken if in_turns => tracing::info!("it is this server's turn: it hears all devices"),
+        Share::Left if in_turns => tracing::info!("it is another server's turn: this one hears no device"),
         Share::Taken => tracing::info!("the store answers again: messages are taken again"),
         Share::Left => {
             tracing::warn!("the store does not answer: messages are left to the others, if it answers them")
@@ -350,7 +389,7 @@ fn tell(share: Share) {
 
 /// Whoever embeds the server alone sees it at the store.
 #[cfg(not(feature = "http"))]
-const fn tell(_: Share) {}
+const fn tell(_: Share, _: &dyn MessageLink) {}
 
 #[cfg(test)]
 mod tests {

@@ -231,14 +231,19 @@ impl Server {
         Some(Event { device: device.clone(), heard, kind })
     }
 
-    /// What follows from a message that is too old to be answered: after a check-in, nothing is owed to its device any more.
+    /// What follows from a message that is too old to be answered: after a check-in, nothing is owed to its device any more, and
+    /// whoever asks for a chunk has got its offer.
     pub(super) fn sft_heard_late(
         &self,
         device: DeviceIdBuf,
         payload: &Bytes,
         heard: Timestamp,
     ) -> Option<Event<Kind>> {
-        let Ok(Up::FileInfo(_)) = Up::decode(payload) else { return None };
+        match Up::decode(payload).ok()? {
+            Up::FileInfo(_) => {}
+            Up::GetChunk(_) => return Some(Event { device, heard, kind: Kind::AskedLate }),
+            Up::Status(_) => return None,
+        }
         if let Some(session) = self.sessions().sessions.get_mut(&device) {
             session.owe_nothing();
         }

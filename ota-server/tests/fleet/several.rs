@@ -351,6 +351,13 @@ async fn an_old_device_that_connects_anew_just_after_an_offer_gets_the_next_one_
 }
 
 #[tokio::test]
+async fn an_old_device_that_asked_for_chunks_however_late_that_was_heard_gets_no_second_offer() {
+    let (world, servers) = begun_anew_just_after_an_offer().await;
+    servers[0].handle(vec![late(chunk_message("app.bin", "2", 0))]).await.unwrap();
+    assert_eq!(heard_within_seconds(&world, &servers[1], 9).await, 0);
+}
+
+#[tokio::test]
 async fn an_old_device_that_asks_another_server_for_chunks_gets_no_second_offer() {
     let (mut world, servers) = begun_anew_just_after_an_offer().await;
     world.server = servers[0].clone();

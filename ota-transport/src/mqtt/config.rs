@@ -18,6 +18,19 @@ pub enum MqttVersion {
     V5,
 }
 
+/// How the servers of one store divide what devices say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Not at all: this is the only one.
+    #[default]
+    Alone,
+    /// By a shared subscription of this group.
+    Group(String),
+    /// One at a time hears all of it, for brokers that know no shared subscriptions. Whose turn it is the servers find out by
+    /// their store: a link hears nothing until [`share`](ota_core::fleet::MessageLink::share) says so.
+    InTurns,
+}
+
 /// How a link to a broker is made.
 #[derive(Debug, Clone)]
 pub struct MqttConfig {
@@ -40,10 +53,10 @@ pub struct MqttConfig {
     pub native_prefix: Option<String>,
     /// Whether devices of the original protocol are served here.
     pub serves_sft: bool,
-    /// The group of a shared subscription, so that several servers divide the messages; `None` for the only server.
-    pub share_group: Option<String>,
-    /// How long a message of an original device may have waited before it is taken, where there is a group: the device may
-    /// have said something else to another server since.
+    /// Whether there are other servers, and how they divide the messages.
+    pub sharing: Sharing,
+    /// How long a message of an original device may have waited before it is taken, where there are other servers: the device
+    /// may have said something else to another one since.
     pub waiting_max: Duration,
     /// Largest packet in either direction, in bytes. A larger one is not sent, and dropped when it arrives.
     pub packet_bytes_max: usize,
@@ -64,10 +77,23 @@ impl MqttConfig {
             keep_alive: Duration::from_secs(30),
             native_prefix: Some(TopicPrefix::DEFAULT.as_str().to_owned()),
             serves_sft: true,
-            share_group: None,
+            sharing: Sharing::Alone,
             waiting_max: Duration::from_secs(1),
             packet_bytes_max: 256 * 1024,
             queue_messages_max: 1024,
+        }
+    }
+
+    /// Whether other servers may hear the same devices.
+    pub(super) fn has_neighbours(&self) -> bool {
+        self.sharing != Sharing::Alone
+    }
+
+    /// The group of the shared subscription.
+    pub(super) fn group(&self) -> Option<&str> {
+        match &self.sharing {
+            Sharing::Group(group) => Some(group),
+            Sharing::Alone | Sharing::InTurns => None,
         }
     }
 
@@ -98,8 +124,8 @@ impl MqttConfig {
         if self.native_prefix.is_none() && !self.serves_sft {
             return wrong("serves_sft", "true, or a native_prefix: otherwise no device could be heard");
         }
-        if self.share_group.as_deref().is_some_and(names_nothing) {
-            return wrong("share_group", "a name without `/`, `+`, `#` and NUL");
+        if self.group().is_some_and(names_nothing) {
+            return wrong("sharing", "a name without `/`, `+`, `#` and NUL");
         }
         if self.packet_bytes_max < 2 * MESSAGE_BYTES_MAX {
             return wrong(

@@ -31,7 +31,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 pub use crate::credentials::Credentials;
 use backoff::Backoff;
-pub use config::{InvalidMqttConfig, MqttConfig, MqttVersion};
+pub use config::{InvalidMqttConfig, MqttConfig, MqttVersion, Sharing};
 use fresh::Fresh;
 use neighbours::Neighbours;
 use standstill::unless_it_stands_still;
@@ -204,7 +204,10 @@ impl MqttLink {
         let shared = Arc::new(Shared::default());
         let (event_sender, events) = mpsc::channel(config.queue_messages_max);
         let (status_sender, status) = watch::channel(Status::Connecting(None));
-        let (share, wanted_share) = watch::channel(Share::Taken);
+        let (share, wanted_share) = watch::channel(match config.sharing {
+            Sharing::InTurns => Share::Left,
+            Sharing::Alone | Sharing::Group(_) => Share::Taken,
+        });
         let worker = Worker {
             config: Arc::clone(&config),
             shared: Arc::clone(&shared),
@@ -252,7 +255,7 @@ impl MqttLink {
 
     /// Whether a message may have waited for so long that its device has said something else to another server.
     fn is_too_old(&self, message: &Received) -> bool {
-        self.config.share_group.is_some() && message.since.elapsed() > self.config.waiting_max
+        self.config.has_neighbours() && message.since.elapsed() > self.config.waiting_max
     }
 
     /// Closes the connection; what was received can still be taken.
@@ -323,9 +326,13 @@ impl MessageLink for MqttLink {
         self.shared.counters.connections.load(Ordering::Relaxed)
     }
 
+    fn is_taken_in_turns(&self) -> bool {
+        self.config.sharing == Sharing::InTurns
+    }
+
     fn share(&self, share: Share) {
         // Alone it has nobody to leave them to.
-        if self.config.share_group.is_some() {
+        if self.config.has_neighbours() {
             self.share.send_if_modified(|wanted| core::mem::replace(wanted, share) != share);
         }
     }
@@ -350,7 +357,7 @@ impl Worker {
     async fn run(mut self) {
         let mut backoff = Backoff::new(self.config.client_id.as_bytes());
         loop {
-            let has_neighbours = self.config.share_group.is_some();
+            let has_neighbours = self.config.has_neighbours();
             let connection = self.connection(&mut backoff);
             let reason = match has_neighbours {
                 false => connection.await,
@@ -392,7 +399,7 @@ impl Worker {
                         incoming = &mut next => break incoming,
                         // The next question takes it up.
                         Ok(()) = self.share.changed() => questions.reset_immediately(),
-                        _ = questions.tick(), if is_connected && self.config.share_group.is_some() => {
+                        _ = questions.tick(), if is_connected && self.config.has_neighbours() => {
                             // Without room it is asked the next time.
                             if fresh.is_answered() && publisher.ask(Share::Taken, &nothing) {
                                 fresh.asked_for_nothing(Instant::now());
@@ -419,7 +426,7 @@ impl Worker {
                     // Nothing was asked for yet, so nothing can have waited.
                     fresh = Fresh::new(Instant::now());
                     count(&self.shared.counters.connections);
-                    has = self.neighbours.share(*self.share.borrow_and_update(), Instant::now());
+                    has = self.share_by_neighbours(Instant::now());
                     match has {
                         // The queue of a new client is empty, so this never fails for want of room.
                         Share::Taken if publisher.ask(Share::Taken, &filters) => fresh.asked_for_messages(),
@@ -450,12 +457,18 @@ impl Worker {
 
     /// Says to the neighbours how this server is, and finds out which share it has as they are.
     fn share_now(&mut self, publisher: &Publisher, words: Option<&str>) -> Share {
-        let (wanted, now) = (*self.share.borrow_and_update(), Instant::now());
+        let (wanted, now) = (*self.share.borrow(), Instant::now());
         if let (Some(topic), Some(word)) = (words, self.neighbours.word(wanted, now)) {
             // What there is no room for is as good as lost on its way.
             let _ = publisher.try_publish(topic, word);
         }
-        self.neighbours.share(wanted, now)
+        self.share_by_neighbours(now)
+    }
+
+    /// The share that is wanted, or the one that there is because no neighbour is well. Who takes turns has none without its turn.
+    fn share_by_neighbours(&mut self, now: Instant) -> Share {
+        let wanted = *self.share.borrow_and_update();
+        if self.config.group().is_some() { self.neighbours.share(wanted, now) } else { wanted }
     }
 
     /// From now on messages travel.
@@ -515,7 +528,7 @@ impl MqttConfig {
 
     /// Where the servers of a group tell each other how they are.
     fn words(&self) -> Option<String> {
-        let group = self.share_group.as_deref()?;
+        let group = self.group()?;
         self.nothing().first().map(|nothing| nothing.replacen('+', group, 1))
     }
 
@@ -524,7 +537,7 @@ impl MqttConfig {
         [Dialect::Native, Dialect::Sft]
             .into_iter()
             .filter_map(|dialect| self.protocol(dialect))
-            .map(|protocol| match &self.share_group {
+            .map(|protocol| match self.group() {
                 Some(group) => format!("$share/{group}/{}", FromAllDevices(protocol)),
                 None => FromAllDevices(protocol).to_string(),
             })

@@ -214,6 +214,10 @@ impl<L: MessageLink> MessageLink for FaultyLink<L> {
         self.inner.connection()
     }
 
+    fn is_taken_in_turns(&self) -> bool {
+        self.inner.is_taken_in_turns()
+    }
+
     fn share(&self, share: Share) {
         self.inner.share(share);
     }

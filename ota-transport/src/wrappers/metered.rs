@@ -93,6 +93,10 @@ impl<L: MessageLink> MessageLink for MeteredLink<L> {
         self.inner.connection()
     }
 
+    fn is_taken_in_turns(&self) -> bool {
+        self.inner.is_taken_in_turns()
+    }
+
     fn share(&self, share: Share) {
         self.inner.share(share);
     }

@@ -69,6 +69,10 @@ impl<L: MessageLink> MessageLink for TracedLink<L> {
         self.inner.connection()
     }
 
+    fn is_taken_in_turns(&self) -> bool {
+        self.inner.is_taken_in_turns()
+    }
+
     fn share(&self, share: Share) {
         tracing::trace!(?share, "share");
         self.inner.share(share);

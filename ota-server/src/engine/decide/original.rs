@@ -1,6 +1,7 @@
 //! What is decided for devices of the original protocol alone, which cannot be told to wait and say nothing of connections.
 
 use ota_core::fleet::Dialect;
+use ota_core::fleet::records::AttemptPhase;
 use ota_core::number::Nonce;
 use ota_core::text::DeviceIdBuf;
 use ota_core::time::Millis;
@@ -44,6 +45,20 @@ pub fn began_anew(
     // Whoever waits with a check-in that some server can still answer goes on waiting with it.
     if is_owed && draft.device.waits_with.is_none() {
         draft.device.waits_with = Some(nonce);
+    }
+    draft.finish(context.budgets, &mut decision);
+    decision
+}
+
+/// A device has asked for a chunk too long ago to be answered. It shows all the same that it has got its offer, on whichever of its
+/// connections: one that may not have got it is not offered the update again on this connection.
+pub fn asked_late(context: &mut Context<'_>, id: &DeviceIdBuf, known: Option<&Known>) -> Decision {
+    let mut decision = Decision::default();
+    let Some(known) = known else { return decision };
+    let mut draft = Draft::new(id, known);
+    if draft.latest().is_some_and(|(_, latest)| latest.phase == AttemptPhase::Offered) {
+        draft.device.heard = draft.device.heard.max(context.now);
+        draft.device.waits_with = None;
     }
     draft.finish(context.budgets, &mut decision);
     decision
