@@ -4,7 +4,7 @@
 use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ota_core::fleet::records::AttemptPhase;
-use ota_core::fleet::{Record, Table};
+use ota_core::fleet::{Key, Record, Table};
 use ota_core::text::ProductIdBuf;
 use ota_sim::wire::native::Device;
 use ota_sim::wire::original::{Moment, Original, Then};
@@ -105,6 +105,8 @@ pub(crate) struct Watched {
     per_site_most: u64,
     /// How many attempts are in each phase, as it was seen last.
     phases: BTreeMap<AttemptPhase, u64>,
+    /// What went otherwise than it goes well.
+    odd: BTreeSet<String>,
 }
 
 /// Everything that a rollout needs, with three servers of which one reaches the database through a network of its own.
@@ -121,10 +123,11 @@ struct World {
 }
 
 impl World {
-    /// `None` where a program is missing.
-    fn begin(scale: Scale, runtime: &Runtime) -> Option<Self> {
+    /// With servers of this group, or of none; `None` where a program is missing.
+    fn begin(scale: Scale, runtime: &Runtime, group: Option<&str>) -> Option<Self> {
         let postgres = Postgres::start()?;
-        let broker = Mosquitto::start("wire-several", "max_connections -1")?;
+        let name = group.map_or("wire-in-turns", |_| "wire-several");
+        let broker = Mosquitto::start(name, "max_connections -1")?;
         let url = postgres.database("fleet");
         let network = runtime.block_on(Network::to(([127, 0, 0, 1], postgres.port()).into()));
         let through = url.replace(&postgres.port().to_string(), &network.address.port().to_string());
@@ -139,11 +142,12 @@ impl World {
                 ["--store-wrapping-key-file", key.to_str().unwrap()],
                 ["--mqtt-broker", &broker.address().to_string()],
                 ["--mqtt-version", if number == 1 { "3.1.1" } else { "5" }],
-                ["--mqtt-share-group", "ota"],
                 ["--mqtt-client-id", &client_id],
                 ["--devices-check-in", &scale.check_in()],
             ];
-            server(folders[number].path(), first, flags.as_flattened())
+            let group = group.map(|group| ["--mqtt-share-group", group]);
+            let flags: Vec<_> = flags.into_iter().chain(group).flatten().collect();
+            server(folders[number].path(), first, &flags)
         };
         let (cut_off, killed, stopped) = (start(0, &through), start(1, &url), start(2, &url));
         Some(Self { scale, postgres, broker, network, cut_off, killed, stopped, url, _folders: folders })
@@ -269,9 +273,13 @@ async fn look_on(url: String, seen: watch::Sender<Watched>) {
 async fn look(client: &Client, seen: &watch::Sender<Watched>) -> Result<(), tokio_postgres::Error> {
     let mut sites: BTreeMap<Box<str>, u64> = BTreeMap::new();
     let mut phases: BTreeMap<AttemptPhase, u64> = BTreeMap::new();
-    for row in client.query("SELECT body FROM ota.attempt", &[]).await? {
-        let record = Record::from_bytes(Table::Attempt, row.get(0)).unwrap();
+    let mut odd = BTreeSet::new();
+    for row in client.query("SELECT key, body FROM ota.attempt", &[]).await? {
+        let record = Record::from_bytes(Table::Attempt, row.get(1)).unwrap();
         let Record::Attempt(attempt) = record else { panic!("{record:?} among the attempts") };
+        if attempt.retries > 0 || attempt.cause > 0 {
+            odd.insert(format!("{:?}: {attempt:?}", Key::from_bytes(Table::Attempt, row.get(0))));
+        }
         if matches!(attempt.phase, AttemptPhase::Offered | AttemptPhase::Downloading) {
             *sites.entry(attempt.site).or_default() += 1;
         }
@@ -281,6 +289,7 @@ async fn look(client: &Client, seen: &watch::Sender<Watched>) -> Result<(), toki
         seen.looks += 1;
         seen.confirmed = phases.get(&AttemptPhase::Confirmed).copied().unwrap_or(0);
         seen.phases = phases;
+        seen.odd.append(&mut odd);
         seen.downloads_most = seen.downloads_most.max(sites.values().sum());
         seen.per_site_most = seen.per_site_most.max(sites.values().copied().max().unwrap_or(0));
     });
@@ -348,26 +357,66 @@ fn a_rollout_outlives_its_servers_its_database_and_its_broker_and_keeps_to_its_l
     println!("{:?}", rollout(24));
 }
 
+#[test]
+fn where_the_broker_divides_nothing_servers_take_turns_at_hearing_devices() {
+    let scale = Scale { devices: 12 };
+    let runtime = Runtime::new().unwrap();
+    let Some(mut world) = World::begin(scale, &runtime, None) else { return };
+    let root = world.campaign();
+    world.cut_off.wait_for_log(&["it is this server's turn"]);
+    let mut living = natives(&world, &runtime, &root, scale.devices);
+    while world.cut_off.shell().phases("1").get("confirmed").is_none_or(|confirmed| *confirmed < 2) {}
+    for idle in [&world.killed, &world.stopped] {
+        assert!(!idle.log().contains("it is this server's turn"), "{}", idle.log());
+    }
+    world.cut_off.kill();
+    runtime.block_on(living.all(|seen| seen.is_confirmed));
+    runtime.block_on(updated_once(living));
+    let heard =
+        [&world.killed, &world.stopped].map(|server| server.log().contains("it is this server's turn"));
+    assert!(heard[0] != heard[1], "one of them alone hears devices");
+    for server in [&mut world.killed, &mut world.stopped] {
+        server.signal("TERM");
+        assert!(server.ended_well(), "{}", server.log());
+    }
+}
+
+/// The first so many devices, which speak the native protocol.
+fn natives(world: &World, runtime: &Runtime, root: &[u8], count: u64) -> Living {
+    let mut living = Living::new();
+    let (product, installed) = (ProductIdBuf::new(PRODUCT).unwrap(), large("1", 5_000));
+    let _entered = runtime.enter();
+    for number in 0..count {
+        let mut device = Device::in_memory(&product, root, &id(&name(number)), &installed, SLOT_BYTES);
+        device.policy = eager();
+        let mqtt = if number % 2 == 0 { Mqtt::V3 } else { Mqtt::V5 };
+        living.begin(device, Access { mqtt, ..Access::plain(world.broker.address()) });
+    }
+    living
+}
+
+/// Ends them, and makes sure that each has its update and has gone through it once.
+async fn updated_once(living: Living) {
+    for device in living.end().await {
+        assert!(device.has_installed(&new_files()), "{}: {:?}", device.id, device.events);
+        for once in ["Downloaded", "Verified", "OnTrial", "Confirmed"] {
+            let count = device.events.iter().filter(|event| *event == once).count();
+            assert_eq!(count, 1, "{once} of {}: {:?}", device.id, device.events);
+        }
+    }
+}
+
 /// The whole story with so many devices, a quarter of them of the original system; `None` where a program is missing.
 pub(crate) fn rollout(devices: u64) -> Option<Watched> {
     let scale = Scale { devices };
     let runtime = Runtime::new().unwrap();
-    let mut world = World::begin(scale, &runtime)?;
+    let mut world = World::begin(scale, &runtime, Some("ota"))?;
     let root = world.campaign();
     world.postgres.sql("fleet", TELL);
     let (sender, seen) = watch::channel(Watched::default());
     let watching = runtime.spawn(look_on(world.url.clone(), sender));
     let (crash, crashed) = watch::channel(None);
-    let mut living = Living::new();
-    let (product, installed) = (ProductIdBuf::new(PRODUCT).unwrap(), large("1", 5_000));
-    let entered = runtime.enter();
-    for number in 0..devices - scale.originals() {
-        let mut device = Device::in_memory(&product, &root, &id(&name(number)), &installed, SLOT_BYTES);
-        device.policy = eager();
-        let mqtt = if number % 2 == 0 { Mqtt::V3 } else { Mqtt::V5 };
-        living.begin(device, Access { mqtt, ..Access::plain(world.broker.address()) });
-    }
-    drop(entered);
+    let mut living = natives(&world, &runtime, &root, devices - scale.originals());
     let originals = Originals::begin(&world, &crash);
     let mut watcher = Watcher { begun: Instant::now(), runtime: &runtime, seen, crashed };
     let told = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| world.trouble(&mut watcher)));
@@ -381,13 +430,7 @@ pub(crate) fn rollout(devices: u64) -> Option<Watched> {
     assert!(watched.downloads_most <= scale.downloads_max(), "{watched:?}");
     assert!(watched.per_site_most <= scale.per_site_max(), "{watched:?}");
     assert!(watched.downloads_most > 1 && watched.looks > devices, "somebody has looked: {watched:?}");
-    for device in runtime.block_on(living.end()) {
-        assert!(device.has_installed(&new_files()), "{}: {:?}", device.id, device.events);
-        for once in ["Downloaded", "Verified", "OnTrial", "Confirmed"] {
-            let count = device.events.iter().filter(|event| *event == once).count();
-            assert_eq!(count, 1, "{once} of {}: {:?}", device.id, device.events);
-        }
-    }
+    runtime.block_on(updated_once(living));
     for device in originals.end() {
         assert_eq!(device.files["app.bin"].revision, "2", "{}: {:?}", device.id, device.lists);
     }
