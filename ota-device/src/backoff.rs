@@ -27,6 +27,16 @@ impl Backoff {
         Millis(half.saturating_add(jitter.up_to(span.saturating_sub(half))))
     }
 
+    /// The next wait, of at most so long: once it is, waits grow no further.
+    pub(crate) fn next_up_to(&mut self, most: Millis, jitter: &mut Jitter) -> Millis {
+        let wait = self.next(jitter);
+        if wait <= most {
+            return wait;
+        }
+        self.failures = self.failures.saturating_sub(1);
+        most
+    }
+
     /// Something worked: the next wait is the first again.
     pub(crate) const fn reset(&mut self) {
         self.failures = 0;

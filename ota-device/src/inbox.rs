@@ -173,8 +173,8 @@ fn on_busy<P: Profile>(busy: Busy, phase: &mut Phase<P>, shared: &mut Shared<'_,
         return true;
     }
     if shared.session.pending().is_some() {
-        let now = shared.now;
-        shared.session.put_off(Millis(wait), now, &mut shared.jitter);
+        let (now, policy) = (shared.now, shared.policy);
+        shared.session.told_to_wait(Millis(wait), &policy, now, &mut shared.jitter);
         return true;
     }
     false
@@ -217,7 +217,7 @@ fn on_refuse<P: Profile>(refuse: &Refuse, phase: &mut Phase<P>, shared: &mut Sha
                 shared.session.check_in_after(AFTER_REFUSAL, shared.now);
             } else if shared.session.pending().is_some() {
                 let now = shared.now;
-                shared.session.put_off(Millis(0), now, &mut shared.jitter);
+                shared.session.put_off(now, &mut shared.jitter);
             }
         }
     }

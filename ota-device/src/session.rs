@@ -108,10 +108,16 @@ impl Session {
         self.state = State::Resting(now.plus(wait));
     }
 
-    /// An answer came that cannot be used, or the server asked for patience.
-    pub(crate) fn put_off(&mut self, at_least: Millis, now: Instant, jitter: &mut Jitter) {
-        let wait = self.retry.next(jitter).max(Millis(at_least.0.min(HINT_DELAY_MS_MAX)));
-        self.state = State::Resting(now.plus(wait));
+    /// An answer came that cannot be used.
+    pub(crate) fn put_off(&mut self, now: Instant, jitter: &mut Jitter) {
+        self.state = State::Resting(now.plus(self.retry.next(jitter)));
+    }
+
+    /// The server asks for patience. It is there, and says itself for how long: what the device adds of its own keeps hints
+    /// that nobody has signed from making it ask more often than its policy allows, and is no more than that.
+    pub(crate) fn told_to_wait(&mut self, wait: Millis, policy: &Policy, now: Instant, jitter: &mut Jitter) {
+        let own = self.retry.next_up_to(policy.check_in_interval_min, jitter);
+        self.state = State::Resting(now.plus(own.max(Millis(wait.0.min(HINT_DELAY_MS_MAX)))));
     }
 
     /// Check in as soon as possible. One that is under way is enough, unless its answer is known to be useless.
@@ -179,6 +185,26 @@ mod tests {
             now = until;
         }
         assert!(waits[0] <= 2000 && waits[5] > 20_000 && waits[11] >= 1_800_000, "{waits:?}");
+    }
+
+    #[test]
+    fn a_server_that_asks_for_patience_again_and_again_is_asked_every_minute() {
+        let (mut session, mut jitter, policy) = session();
+        let mut now = Instant(0);
+        for round in 0..40 {
+            session.sent(Nonce([round; 16]), now);
+            session.told_to_wait(Millis(500), &policy, now, &mut jitter);
+            let Wants::Nothing { until } = session.wants(now, &mut jitter) else { panic!("no wait") };
+            let wait = until.since(now);
+            assert!(wait <= policy.check_in_interval_min, "{wait:?} in round {round}");
+            assert!(round < 8 || wait.0 > 30_000, "{wait:?} in round {round}");
+            now = until;
+            assert_eq!(session.wants(now, &mut jitter), Wants::Nonce);
+            assert!(session.give_nonce(Nonce([round + 1; 16])));
+        }
+        session.sent(Nonce([99; 16]), now);
+        session.told_to_wait(Millis(300_000), &policy, now, &mut jitter);
+        assert_eq!(session.wants(now, &mut jitter), Wants::Nothing { until: now.plus(Millis(300_000)) });
     }
 
     #[test]
